@@ -1,0 +1,50 @@
+import { GatewayError, unavailable } from '../lib/errors.ts';
+
+interface PgError extends Error {
+  code: string;
+  constraint?: string;
+}
+
+function isPgError(error: unknown): error is PgError {
+  return error instanceof Error && typeof (error as Partial<PgError>).code === 'string';
+}
+
+/** True for a violation of exactly this unique constraint or index. */
+export function isUniqueViolation(error: unknown, constraint: string): boolean {
+  return isPgError(error) && error.code === '23505' && error.constraint === constraint;
+}
+
+const CONNECTION_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOENT',
+  '57P01',
+  '57P02',
+  '57P03',
+  '53300',
+  '57014',
+  '55P03',
+  '25P03',
+]);
+
+/** True when the database could not be reached or gave up: the statement may or may not have run. */
+export function isConnectionLoss(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (isPgError(error) && (CONNECTION_CODES.has(error.code) || error.code.startsWith('08'))) return true;
+  return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(
+    error.message,
+  );
+}
+
+/** True for outcomes that PostgreSQL asks the client to try again: deadlock, serialization failure. */
+export function isRetryable(error: unknown): boolean {
+  return isPgError(error) && (error.code === '40P01' || error.code === '40001');
+}
+
+/** Turns a lost database into the refusal `unavailable`; passes everything else on unchanged. */
+export function asGatewayError(error: unknown): unknown {
+  if (error instanceof GatewayError) return error;
+  return isConnectionLoss(error) ? unavailable('the database', error) : error;
+}

@@ -1,0 +1,25 @@
+import { Pool } from 'pg';
+
+export interface PoolOptions {
+  databaseUrl: string;
+  maxConnections: number;
+  /** Any single statement is cancelled after this; a hung query must not hold a request or a lock. */
+  statementTimeoutMs?: number;
+  onError: (error: Error) => void;
+}
+
+/** One process-wide pool. Idle connections that break are reported, replaced on the next use. */
+export function createPool(options: PoolOptions): Pool {
+  const pool = new Pool({
+    connectionString: options.databaseUrl,
+    max: options.maxConnections,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    statement_timeout: options.statementTimeoutMs ?? 15_000,
+    idle_in_transaction_session_timeout: 15_000,
+    application_name: 'x402-topup-gateway',
+    keepAlive: true,
+  });
+  pool.on('error', options.onError);
+  return pool;
+}

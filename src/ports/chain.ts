@@ -1,0 +1,48 @@
+import type { ExactPayment } from './payment.ts';
+
+/** A transfer of the payment's asset to the receiver that the chain itself reports. */
+export interface ObservedTransfer {
+  network: string;
+  /** Transaction hash (EVM, lower-case hex) or signature (Solana, base58). */
+  transaction: string;
+  /** Position inside the transaction; with network and transaction it names the transfer. */
+  logIndex: number;
+  blockNumber: bigint;
+  blockHash: string;
+  asset: string;
+  from: string;
+  to: string;
+  amountBaseUnits: bigint;
+}
+
+/** What the chain proves about one payment. */
+export type SettlementProof =
+  /** The money arrived; `confirmations` counts the transfer's own block as one. */
+  | { kind: 'transferred'; transfer: ObservedTransfer; confirmations: number }
+  /** It can never arrive: cancelled by the payer, or expired unused at a safe block. */
+  | { kind: 'impossible'; reason: 'cancelled' | 'expired' }
+  /** Our transaction was mined and reverted; the authorization itself is still unused. */
+  | { kind: 'reverted'; transaction: string }
+  /** Not known yet. `used` says that the authorization is consumed on chain but its log was not found. */
+  | { kind: 'unknown'; used: boolean };
+
+/** Where to look for a settlement. */
+export interface ProofHint {
+  /** Transactions that may carry the transfer (ours, or one a facilitator named). */
+  transactions: readonly string[];
+  /** First block in which the transfer could be. */
+  fromBlock: bigint;
+}
+
+/** Reads of one network. Every call has a deadline and throws `unavailable` when the node does not answer. */
+export interface Chain {
+  readonly network: string;
+  /** Reads what the chain knows about this payment; never guesses. */
+  proveSettlement(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof>;
+  /** Number of the newest block, remembered when a payment is accepted as the start of later searches. */
+  currentBlock(): Promise<bigint>;
+  /** First block that a payment shown to us now could have been settled in by somebody else. */
+  earliestSettlementBlock(currentBlock: bigint): bigint;
+  /** Checks that the node serves this network and this token; each problem names the setting to change. */
+  checkSetup(): Promise<string[]>;
+}
