@@ -8,7 +8,7 @@ const LEAVES = ['lib'];
 const ADAPTER = ['lib', 'http', 'ports'];
 const DOMAIN = ['lib', 'db', 'ports'];
 const USE_CASE = ['lib', 'config', 'db', 'http', 'ports', 'ledger', 'customers', 'payments', 'webhooks'];
-const SURFACE = ['lib', 'http', 'protocols', 'topups', 'metering', 'subscriptions', 'vouchers'];
+const SURFACE = ['lib', 'http', 'protocols', 'accounts', 'topups', 'metering', 'subscriptions', 'vouchers'];
 /** Surfaces may use the types of these, and nothing that runs. */
 const SURFACE_TYPES = ['ledger', 'customers', 'payments', 'webhooks', 'ports'];
 
@@ -23,6 +23,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   customers: DOMAIN,
   payments: DOMAIN,
   webhooks: DOMAIN,
+  accounts: USE_CASE,
   topups: USE_CASE,
   metering: USE_CASE,
   subscriptions: USE_CASE,
