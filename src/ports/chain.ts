@@ -19,8 +19,8 @@ export interface ObservedTransfer {
 export type SettlementProof =
   /** The money arrived; `confirmations` counts the transfer's own block as one. */
   | { kind: 'transferred'; transfer: ObservedTransfer; confirmations: number }
-  /** It can never arrive: cancelled by the payer, or expired unused at a safe block. */
-  | { kind: 'impossible'; reason: 'cancelled' | 'expired' }
+  /** It can never arrive: cancelled, expired unused at a safe block, or its nonce spent on another receiver. */
+  | { kind: 'impossible'; reason: 'cancelled' | 'expired' | 'used_elsewhere' }
   /** Our transaction was mined and reverted; the authorization itself is still unused. */
   | { kind: 'reverted'; transaction: string }
   /** Not known yet. `used` says that the authorization is consumed on chain but its log was not found. */

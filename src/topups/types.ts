@@ -1,40 +1,41 @@
+import type { Environment } from '../ports/environment.ts';
 import type { ExactPayment } from '../ports/payment.ts';
 
-export type Environment = 'live' | 'test';
+export type { Environment } from '../ports/environment.ts';
 
 export interface TopupRequest {
   payment: ExactPayment;
   environment: Environment;
-  /** Name of the dialect that the payment came in by. */
+  /** Name of the dialect that accepted the payment. */
   source: string;
 }
 
-/** What became of a presented payment. */
+/** Everything a top-up can come to; each dialect renders it in its own bytes. */
 export type TopupOutcome =
   | {
       kind: 'credited';
       paymentId: string;
       amountNanoUsd: bigint;
-      /** Available right after the credit, stored with it: a replay answers the same figure. */
+      /** Available credit right after the credit: stored, so that a repeated payment gets the same answer. */
       balanceNanoUsd: bigint;
       network: string;
       payer: string;
       transaction: string;
-      /** True when this payment had been credited before this call. */
       replayed: boolean;
     }
+  /** The same signed payment is being settled for another request. */
   | { kind: 'in_progress'; paymentId: string; retryAfterSeconds: number }
-  /** Submitted with unknown outcome: the money may still arrive and will then be credited. */
+  /** Not known yet whether money moved; it will be credited once if it did. */
   | { kind: 'pending'; paymentId: string; transaction: string | undefined; retryAfterSeconds: number }
-  /** Proven: this payment moved no money and never will. */
+  /** Proven: no money moved. */
   | { kind: 'failed'; paymentId: string; reason: string; transaction: string | undefined }
   /** Refused before anything was sent; `reason` is an x402 error code. */
   | { kind: 'refused'; reason: string; message: string }
-  /** The same permission was presented for another account; nothing more is told. */
+  /** The payment belongs to another account. */
   | { kind: 'conflict' };
 
 export interface Topups {
-  /** @throws GatewayError `unavailable` when nothing was submitted and a part is down. */
+  /** @throws GatewayError `unavailable` when a part is down and nothing was submitted. */
   topUp(request: TopupRequest): Promise<TopupOutcome>;
 }
 
@@ -43,13 +44,14 @@ export interface PaymentOption {
   scheme: 'exact';
   /** CAIP-2. */
   network: string;
-  /** The short name that older clients use, e.g. `base`. */
+  /** Short name, e.g. `base`. */
   networkAlias: string;
-  /** Token address, lower-case. */
+  environment: Environment;
+  /** Lower-case on EVM. */
   asset: string;
   assetDecimals: number;
   payTo: string;
   maxTimeoutSeconds: number;
-  /** Further fields of the x402 payment requirements (EVM: EIP-712 name and version of the token). */
+  /** What a client needs to sign, e.g. the EIP-712 name and version of the token. */
   extra: Record<string, string>;
 }
