@@ -30,7 +30,9 @@ export function registerHealth(
   app: FastifyInstance,
   options: { checks: readonly ReadinessCheck[]; isDraining: () => boolean },
 ): void {
-  let cached: { atMs: number; result: Promise<{ name: string; ok: boolean; problems: string[] }[]> } | undefined;
+  let cached:
+    | { atMs: number; result: Promise<{ name: string; ok: boolean; problems: string[] }[]> }
+    | undefined;
 
   function runChecks() {
     if (!cached || performance.now() - cached.atMs > CACHE_MS) {
@@ -74,7 +76,10 @@ export function registerHealth(
       const checks = await runChecks();
       const ready = checks.every(check => check.ok);
       const status = options.isDraining() ? 'draining' : ready ? 'ready' : 'not_ready';
-      return reply.code(status === 'ready' ? 200 : 503).header('cache-control', 'no-store').send({ status, checks });
+      return reply
+        .code(status === 'ready' ? 200 : 503)
+        .header('cache-control', 'no-store')
+        .send({ status, checks });
     },
   );
 }

@@ -23,7 +23,7 @@ export function createLog(level: string): Logger {
   return pino(
     {
       level,
-      base: undefined,
+      base: null,
       redact: {
         paths: [
           ...SECRET_HEADERS.map(name => `req.headers["${name}"]`),

@@ -3,7 +3,10 @@ import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 
 /** Describes every route that is registered after it as OpenAPI 3.1. */
-export async function describeApi(app: FastifyInstance, options: { publicOrigin: string; version: string }): Promise<void> {
+export async function describeApi(
+  app: FastifyInstance,
+  options: { publicOrigin: string; version: string },
+): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -24,6 +27,9 @@ export async function describeApi(app: FastifyInstance, options: { publicOrigin:
 
 /** Serves the description: pages for people at /docs, the document at /openapi.json. */
 export async function serveApiPages(app: FastifyInstance): Promise<void> {
-  await app.register(swaggerUi, { routePrefix: '/docs', uiConfig: { deepLinking: true, docExpansion: 'list' } });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    uiConfig: { deepLinking: true, docExpansion: 'list' },
+  });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
 }

@@ -1,6 +1,6 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
 import type { Clock } from '../lib/clock.ts';
-import { sleep } from '../lib/deadline.ts';
+import { type Loop, startLoop } from '../lib/loop.ts';
 import type { Payment } from '../payments/payment.ts';
 import { claimOpenPayments, expireLeases } from '../payments/payment-store.ts';
 import type { Log } from '../ports/log.ts';
@@ -33,8 +33,7 @@ const MIN_VALIDITY_MS = 6_000n;
  */
 export function createReconciler(deps: ReconcilerDeps) {
   const { db, settlement, clock, log } = deps;
-  let stopping = false;
-  let loop: Promise<void> | undefined;
+  let loop: Loop | undefined;
 
   async function finish(cell: CellName, payment: Payment): Promise<void> {
     const open: OpenPayment = { ...payment, cell };
@@ -76,17 +75,6 @@ export function createReconciler(deps: ReconcilerDeps) {
     return count;
   }
 
-  async function run(): Promise<void> {
-    while (!stopping) {
-      try {
-        await runOnce();
-      } catch (error) {
-        log.error({ err: error }, 'reconciler round failed');
-      }
-      for (let waited = 0; waited < deps.intervalMs && !stopping; waited += 50) await sleep(50);
-    }
-  }
-
   return {
     runOnce,
     /**
@@ -95,11 +83,14 @@ export function createReconciler(deps: ReconcilerDeps) {
      */
     async start(): Promise<void> {
       for (const cell of deps.cells) await expireLeases(db, cell);
-      loop = run();
+      loop = startLoop({
+        intervalMs: deps.intervalMs,
+        round: runOnce,
+        onError: error => log.error({ err: error }, 'reconciler round failed'),
+      });
     },
     async stop(): Promise<void> {
-      stopping = true;
-      await loop;
+      await loop?.stop();
     },
   };
 }
