@@ -25,3 +25,19 @@ export interface Accounts {
     page: { limit: number; offset: number },
   ): Promise<{ balanceNanoUsd: bigint; rows: StatementRow[]; hasMore: boolean }>;
 }
+
+/** The wallet that a valid sign-in proof came from. */
+export interface SignedInWallet {
+  /** CAIP-2 id of the chain that the proof names. */
+  network: string;
+  /** Canonical form (EVM: lower-case). */
+  wallet: string;
+}
+
+export interface SignIn {
+  /**
+   * Checks a Sign-In-With-X header value and consumes its nonce: the same proof passes once.
+   * @throws GatewayError `proof_invalid` with `details.reason`, or `unavailable`
+   */
+  requireWallet(header: string): Promise<SignedInWallet>;
+}
