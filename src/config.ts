@@ -21,6 +21,9 @@ export const SETTINGS = {
 
 type SettingName = keyof typeof SETTINGS;
 
+/** Settings that name a chain's JSON-RPC URL. */
+export type RpcSetting = 'BASE_RPC_URL';
+
 const DIALECT_NAMES = ['venice'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
 
@@ -42,7 +45,8 @@ export interface Config {
   networks: readonly string[];
   evmPayTo: string;
   evmPrivateKey: string;
-  baseRpcUrl: string;
+  /** JSON-RPC URLs by the name of their setting. */
+  rpcUrls: Readonly<Record<RpcSetting, string>>;
   facilitators: readonly string[];
   siwxDomains: readonly string[];
   rateLimits: boolean;
@@ -157,7 +161,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     networks: list(values.NETWORKS),
     evmPayTo: values.EVM_PAY_TO.toLowerCase(),
     evmPrivateKey: values.EVM_PRIVATE_KEY,
-    baseRpcUrl: values.BASE_RPC_URL,
+    rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL },
     facilitators,
     siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
     rateLimits: values.RATE_LIMITS === 'on',
@@ -191,7 +195,7 @@ function requireProduction(config: Config, problems: string[]): void {
   if (config.facilitators.length === 0) problems.push('FACILITATORS must name at least one facilitator');
   if (config.networks.some(n => n.startsWith('eip155:')) && !config.evmPayTo)
     problems.push('EVM_PAY_TO is required');
-  if (config.networks.includes('eip155:8453') && !config.baseRpcUrl)
+  if (config.networks.includes('eip155:8453') && !config.rpcUrls.BASE_RPC_URL)
     problems.push('BASE_RPC_URL is required');
   if (config.facilitators.includes('embedded') && !config.evmPrivateKey)
     problems.push('EVM_PRIVATE_KEY is required');
@@ -199,11 +203,10 @@ function requireProduction(config: Config, problems: string[]): void {
 
 /** The sandbox hands out money for free, so it must never reach a real chain. */
 function requireLoopback(config: Config, problems: string[]): void {
-  if (
-    config.baseRpcUrl &&
-    !['127.0.0.1', 'localhost', '[::1]'].includes(new URL(config.baseRpcUrl).hostname)
-  ) {
-    problems.push('BASE_RPC_URL must be loopback in the sandbox');
+  for (const [name, url] of Object.entries(config.rpcUrls)) {
+    if (URL.canParse(url) && !['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname)) {
+      problems.push(`${name} must be loopback in the sandbox`);
+    }
   }
 }
 
@@ -214,6 +217,6 @@ export function describeConfig(config: Config): Record<string, unknown> {
     ...config,
     databaseUrl: mask(config.databaseUrl),
     evmPrivateKey: mask(config.evmPrivateKey),
-    baseRpcUrl: mask(config.baseRpcUrl),
+    rpcUrls: Object.fromEntries(Object.entries(config.rpcUrls).map(([name, url]) => [name, mask(url)])),
   };
 }

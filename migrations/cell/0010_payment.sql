@@ -70,14 +70,70 @@ CREATE TABLE outbox (
   CONSTRAINT outbox_pkey PRIMARY KEY (event_id)
 );
 
--- Stores an accepted payment in state settling, before anything is sent. `created` is false when it exists.
-CREATE FUNCTION open_payment(p payment, OUT created boolean) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+-- Stores an accepted payment in state settling, before anything is sent, and opens its account when it is
+-- the first. `created` is false when the payment was stored before.
+CREATE FUNCTION open_payment(
+  p_payment_id uuid, p_account_id bigint, p_environment text, p_identity text, p_source text, p_facilitator text,
+  p_scheme text, p_network text, p_asset text, p_pay_to text, p_payer text, p_amount_base_units numeric,
+  p_signed jsonb, p_from_block bigint, p_lease_ms bigint, OUT created boolean
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-  PERFORM open_account(p.account_id, p.environment);
+  IF open_account(p_account_id, p_environment) NOT IN (0, 1) THEN
+    RAISE EXCEPTION 'account % belongs to another environment', p_account_id;
+  END IF;
   INSERT INTO payment (payment_id, account_id, environment, identity, source, facilitator, scheme, network, asset,
       pay_to, payer, amount_base_units, signed, state, from_block, due_at)
-    VALUES (p.payment_id, p.account_id, p.environment, p.identity, p.source, p.facilitator, p.scheme, p.network,
-      p.asset, p.pay_to, p.payer, p.amount_base_units, p.signed, 'settling', p.from_block, p.due_at)
+    VALUES (p_payment_id, p_account_id, p_environment, p_identity, p_source, p_facilitator, p_scheme, p_network,
+      p_asset, p_pay_to, p_payer, p_amount_base_units, p_signed, 'settling', p_from_block,
+      now() + p_lease_ms * interval '1 ms')
     ON CONFLICT ON CONSTRAINT payment_pkey DO NOTHING;
   created := FOUND;
+END $$;
+
+-- Ends an open payment that is proven not to have moved money. A payment that was credited stays credited.
+CREATE FUNCTION fail_payment(p_payment_id uuid, p_reason text, p_transaction text) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE v payment;
+BEGIN
+  UPDATE payment SET state = 'failed', reason = p_reason, transaction = coalesce(p_transaction, transaction),
+      updated_at = now()
+    WHERE payment_id = p_payment_id AND state IN ('settling', 'broadcast', 'pending') RETURNING * INTO v;
+  IF FOUND THEN
+    INSERT INTO outbox (event_id, account_id, environment, type, payload)
+      VALUES (gen_random_uuid(), v.account_id, v.environment, 'payment.failed',
+        jsonb_build_object('paymentId', v.payment_id, 'network', v.network, 'reason', p_reason));
+  END IF;
+END $$;
+
+-- Credits a payment by the transfer that the chain reports. Grant, state, stored answer and event are this
+-- one statement. `first` is false when it was credited before: then the stored answer comes back. A failed
+-- payment may still be credited, because the chain's word stands above ours.
+CREATE FUNCTION credit_payment(
+  p_payment_id uuid, p_amount bigint, p_contra smallint, p_transaction text, p_log_index integer,
+  p_block_number bigint, OUT first boolean, OUT credited bigint, OUT available bigint, OUT transaction text
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  v payment;
+  g record;
+BEGIN
+  SELECT * INTO v FROM payment p WHERE p.payment_id = p_payment_id FOR NO KEY UPDATE;
+  IF NOT FOUND THEN RAISE EXCEPTION 'there is no payment %', p_payment_id; END IF;
+  IF v.state = 'credited' THEN
+    first := false;
+    credited := v.credited_nano_usd; available := v.available_nano_usd; transaction := v.transaction;
+    RETURN;
+  END IF;
+  SELECT * INTO g FROM add_grant(v.account_id, p_payment_id, p_amount, 'paid', p_contra, 100::smallint, NULL);
+  IF g.status <> 0 THEN
+    RAISE EXCEPTION 'the ledger refuses the credit of payment %: status %', p_payment_id, g.status;
+  END IF;
+  first := true; credited := p_amount; available := g.available; transaction := p_transaction;
+  UPDATE payment p SET state = 'credited', reason = NULL, transaction = p_transaction, log_index = p_log_index,
+      block_number = p_block_number, credited_nano_usd = p_amount, available_nano_usd = g.available,
+      updated_at = now()
+    WHERE p.payment_id = p_payment_id;
+  INSERT INTO outbox (event_id, account_id, environment, type, payload)
+    VALUES (gen_random_uuid(), v.account_id, v.environment, 'payment.credited',
+      jsonb_build_object('paymentId', p_payment_id, 'network', v.network, 'transaction', p_transaction,
+        'amountNanoUsd', p_amount::text, 'source', v.source));
 END $$;

@@ -64,4 +64,21 @@ export async function migrate(options: MigrateOptions): Promise<string[]> {
   }
 }
 
+/** Drops everything and migrates anew: what the sandbox calls an empty database. */
+export async function emptyDatabase(options: {
+  databaseUrl: string;
+  cells: readonly CellName[];
+}): Promise<void> {
+  const client = new Client({ connectionString: options.databaseUrl, application_name: 'reset' });
+  await client.connect();
+  try {
+    for (const schema of [DIRECTORY_SCHEMA, ...options.cells]) {
+      await client.query(`DROP SCHEMA IF EXISTS "${schema}" CASCADE`);
+    }
+  } finally {
+    await client.end();
+  }
+  await migrate(options);
+}
+
 function noop(): void {}

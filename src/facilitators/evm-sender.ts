@@ -19,6 +19,8 @@ export interface EvmSender {
   send(paymentId: string, call: OutgoingCall): Promise<SettleResult>;
   /** Gives the node again what it should have but does not: everything stored from its next nonce on. */
   rebroadcast(): Promise<number>;
+  /** Drops what this process remembers; the next nonce is read again. */
+  forget(): void;
 }
 
 export interface EvmSenderOptions {
@@ -123,6 +125,9 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
       for (const transaction of stored)
         await client.sendRawTransaction(transaction.raw).catch(() => undefined);
       return stored.length;
+    },
+    forget() {
+      nextNonce = undefined;
     },
   };
 }

@@ -21,7 +21,9 @@ export async function describeApi(
       servers: [{ url: options.publicOrigin }],
     },
     convertConstToEnum: false,
-    refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json['$id'] ?? `schema-${i}`) },
+    refResolver: {
+      buildLocalReference: ({ $id }, _base, _fragment, i) => (typeof $id === 'string' ? $id : `schema-${i}`),
+    },
   });
 }
 
