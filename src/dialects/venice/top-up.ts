@@ -78,13 +78,14 @@ export function topupRoute(app: FastifyInstance, options: VeniceOptions, limiter
         .send(offer.body);
     }
     const payment = decodeExactPayment(header, paymentOptions);
-    requireAllowedAmount(payment, paymentOptions);
-    const outcome = await topups.topUp({ payment, environment: 'live', source: 'venice' });
+    const { environment } = requireAllowedAmount(payment, paymentOptions);
+    const outcome = await topups.topUp({ payment, environment, source: 'venice' });
     return answer(reply, payment, outcome);
   });
 }
 
-function requireAllowedAmount(payment: ExactPayment, options: readonly PaymentOption[]): void {
+/** @returns the way to pay that the payment uses. */
+function requireAllowedAmount(payment: ExactPayment, options: readonly PaymentOption[]): PaymentOption {
   const option = options.find(each => each.network === payment.network && each.asset === payment.asset);
   if (!option) throw new GatewayError('unsupported_asset', 'this token is not accepted on this network');
   const nanoUsd = baseUnitsToNano(payment.amountBaseUnits, option.assetDecimals);
@@ -94,6 +95,7 @@ function requireAllowedAmount(payment: ExactPayment, options: readonly PaymentOp
   if (nanoUsd > MAXIMUM_TOPUP) {
     throw new GatewayError('amount_too_high', `The maximum top-up is $${formatUsd(MAXIMUM_TOPUP)}`);
   }
+  return option;
 }
 
 /**

@@ -1,6 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Accounts, SignIn, StatementRow } from '../../../src/accounts/types.ts';
 import { veniceDialect } from '../../../src/dialects/venice/index.ts';
+import { compileSchema } from '../../../src/http/validator.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
 import type { PaymentOption, TopupOutcome, TopupRequest } from '../../../src/topups/types.ts';
 
@@ -15,6 +16,7 @@ export const baseOption: PaymentOption = {
   scheme: 'exact',
   network: 'eip155:8453',
   networkAlias: 'base',
+  environment: 'live',
   asset: USDC,
   assetDecimals: 6,
   payTo: PAY_TO,
@@ -98,6 +100,7 @@ export async function veniceApp(options: FixtureOptions = {}): Promise<VeniceFix
     },
   };
   const app = Fastify();
+  app.setValidatorCompiler(compileSchema);
   await app.register(veniceDialect, {
     topups: {
       topUp: async request => {
