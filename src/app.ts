@@ -36,7 +36,6 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     requestIdHeader: false,
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    disableRequestLogging: config.logLevel === 'silent',
     // A request that is being answered is finished; new ones on kept connections are told to go elsewhere.
     return503OnClosing: true,
     forceCloseConnections: 'idle',

@@ -1,5 +1,5 @@
 import type { Pool } from 'pg';
-import { migrate } from './db/migrate.ts';
+import { findMissingMigrations } from './db/migrate.ts';
 import type { CellName } from './db/queryable.ts';
 import type { ReadinessCheck } from './http/health.ts';
 import { withDeadline } from './lib/deadline.ts';
@@ -36,7 +36,7 @@ export function checkReadiness(deps: {
   /** Migrations only ever move forward, so once they are complete they stay complete for this process. */
   async function checkMigrations(): Promise<string[]> {
     if (migrated) return [];
-    const missing = await migrate({ databaseUrl: deps.databaseUrl, cells: deps.cells, checkOnly: true });
+    const missing = await findMissingMigrations(deps);
     migrated = missing.length === 0;
     return missing.map(name => `migration ${name} has not run: topup-gateway migrate`);
   }

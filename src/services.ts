@@ -10,8 +10,8 @@ import { DEFAULT_CELL } from './db/queryable.ts';
 import { createContractWalletVerifier } from './facilitators/contract-wallet.ts';
 import { createEmbeddedFacilitator } from './facilitators/embedded.ts';
 import { createEvmSender, type EvmSender } from './facilitators/evm-sender.ts';
-import type { ReadinessCheck } from './http/health.ts';
 import { receiptsContra } from './ledger/chart.ts';
+import { assert } from './lib/assert.ts';
 import type { Clock } from './lib/clock.ts';
 import { unavailable } from './lib/errors.ts';
 import { registerNetworks } from './payments/payment-store.ts';
@@ -166,13 +166,15 @@ function toEmbedded({ network, client, sender }: EvmParts) {
 }
 
 function toSettlement({ network, chain }: EvmParts, facilitator: Facilitator): SettlementNetwork {
+  const contra = receiptsContra(network.network);
+  assert(contra !== undefined, `${network.network} has a code in the chart of accounts`);
   return {
     chain,
     facilitator,
     assetDecimals: network.usdc.decimals,
     confirmations: network.confirmations,
     pollMs: Math.min(network.blockTimeMs / 4, 500),
-    contra: receiptsContra(network.network),
+    contra,
   };
 }
 

@@ -123,7 +123,7 @@ BEGIN
     credited := v.credited_nano_usd; available := v.available_nano_usd; transaction := v.transaction;
     RETURN;
   END IF;
-  SELECT * INTO g FROM add_grant(v.account_id, p_payment_id, p_amount, 'paid', p_contra, 100::smallint, NULL);
+  SELECT * INTO g FROM add_grant(v.account_id, p_payment_id, p_amount, 'paid', p_contra, 50::smallint, NULL);
   IF g.status <> 0 THEN
     RAISE EXCEPTION 'the ledger refuses the credit of payment %: status %', p_payment_id, g.status;
   END IF;

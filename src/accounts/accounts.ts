@@ -1,9 +1,9 @@
 import { findWallet } from '../customers/customers.ts';
 import type { Queryable } from '../db/queryable.ts';
 import { readBalance } from '../ledger/balances.ts';
-import { listTransfers } from '../ledger/statements.ts';
+import { listTransfers, type StatementLine } from '../ledger/statements.ts';
 import type { Environment } from '../ports/environment.ts';
-import type { Accounts } from './types.ts';
+import type { Accounts, StatementRow } from './types.ts';
 
 /**
  * Credit as its owner sees it.
@@ -26,16 +26,22 @@ export function createAccounts(db: Queryable, environmentOf: (network: string) =
         readBalance(db, customer.cell, customer.accountId),
         listTransfers(db, customer.cell, customer.accountId, page),
       ]);
-      const rows = transfers.rows.map(row => ({
-        id: row.id,
-        amountNanoUsd: row.amountNanoUsd,
-        balanceAfterNanoUsd: row.balanceAfterNanoUsd,
-        kind: row.amountNanoUsd < 0n ? ('charge' as const) : ('topup' as const),
-        createdAt: row.createdAt,
+      const rows = transfers.transfers.map(line => ({
+        id: line.id,
+        amountNanoUsd: line.amountNanoUsd,
+        balanceAfterNanoUsd: line.balanceAfterNanoUsd,
+        kind: kindOf(line),
+        createdAt: line.createdAt,
         requestId: null,
         modelId: null,
       }));
       return { balanceNanoUsd: balance?.availableNanoUsd ?? 0n, rows, hasMore: transfers.hasMore };
     },
   };
+}
+
+/** What a line is to the customer; corrections by an operator read as what they do to the balance. */
+function kindOf({ code, amountNanoUsd }: StatementLine): StatementRow['kind'] {
+  if (code === 'refund') return 'refund';
+  return amountNanoUsd < 0n ? 'charge' : 'topup';
 }

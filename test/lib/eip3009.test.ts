@@ -75,9 +75,7 @@ describe('EIP-3009 bytes agree with the generic encoders', () => {
         { name: 'verifyingContract', type: 'address' },
       ],
     };
-    expect(domainSeparator(token)).toBe(
-      hashDomain({ domain: { ...token, chainId: 8453n }, types: types712 }),
-    );
+    expect(domainSeparator(token)).toBe(hashDomain({ domain: token, types: types712 } as never));
   });
 
   it.each(authorizations)('hashes what the payer signs (value $value)', authorization => {

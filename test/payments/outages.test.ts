@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { transferCallData } from '../../src/lib/eip3009.ts';
 import { unavailable } from '../../src/lib/errors.ts';
 import type { EvmClient } from '../../src/ports/evm-client.ts';
 import type { Seams } from '../../src/services.ts';
 import { sendAsPayer, usdcTransfersTo } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { createPayer, paymentHeader, type SignedPayment, signPayment } from '../support/payment.ts';
-import { transferCallData } from '../../src/lib/eip3009.ts';
-
 
 /** Which calls of the node fail right now. */
 const faults = { call: false, sendLost: false, sendDropped: false, receipt: false };

@@ -1,3 +1,4 @@
+import type { AddressInfo } from 'node:net';
 import { encodeFunctionData, parseAbi } from 'viem';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -46,15 +47,24 @@ describe('a payment that is not good', () => {
     ['about to expire', { validBefore: now() + 2n }, {}],
     ['valid for a day', { validBefore: now() + 86_400n }, {}],
     ['not valid yet', { validAfter: now() + 100n }, {}],
-  ] as const)('%s is refused before anything is sent', async (_name, options, { signer }: { signer?: typeof somebody }) => {
-    const payer = await createPayer(100n);
-    const payment = await signPayment(signer ?? payer, gateway.payTo, 10_000_000n, { ...options, from: payer.address });
-    const answer = await present(paymentHeader(payment));
-    expect(answer.statusCode).toBe(400);
-    expect(answer.json()).toMatchObject({ error: 'PAYMENT_VERIFICATION_FAILED', message: expect.any(String) });
-    expect(await usdcBalance(payer.address)).toBe(100_000_000n);
-    expect(await nothingIsStored()).toEqual(NOTHING);
-  });
+  ] as const)(
+    '%s is refused before anything is sent',
+    async (_name, options, { signer }: { signer?: typeof somebody }) => {
+      const payer = await createPayer(100n);
+      const payment = await signPayment(signer ?? payer, gateway.payTo, 10_000_000n, {
+        ...options,
+        from: payer.address,
+      });
+      const answer = await present(paymentHeader(payment));
+      expect(answer.statusCode).toBe(400);
+      expect(answer.json()).toMatchObject({
+        error: 'PAYMENT_VERIFICATION_FAILED',
+        message: expect.any(String),
+      });
+      expect(await usdcBalance(payer.address)).toBe(100_000_000n);
+      expect(await nothingIsStored()).toEqual(NOTHING);
+    },
+  );
 
   it('of a wallet without the money is refused', async () => {
     const payer = await createPayer(9n);
@@ -91,7 +101,9 @@ describe('a payment that is not good', () => {
     const answer = await present(paymentHeader(payment));
     expect(answer.statusCode).toBe(402);
     expect(answer.json()).toMatchObject({ error: 'SETTLEMENT_FAILED', details: { reason: 'cancelled' } });
-    const state = await gateway.sql.query("SELECT state, reason FROM cell_0.payment WHERE state <> 'credited'");
+    const state = await gateway.sql.query(
+      "SELECT state, reason FROM cell_0.payment WHERE state <> 'credited'",
+    );
     expect(state.rows).toEqual([{ state: 'failed', reason: 'cancelled' }]);
     await gateway.sql.query('DELETE FROM cell_0.payment');
     await gateway.sql.query('DELETE FROM directory.payment_claim');
@@ -161,7 +173,7 @@ describe('a payment that is not good', () => {
 
   it('of a megabyte is refused, in the header and in the body', async () => {
     await gateway.app.listen({ host: '127.0.0.1', port: 0 });
-    const [{ port } = { port: 0 }] = gateway.app.addresses();
+    const { port } = gateway.app.server.address() as AddressInfo;
     const url = `http://127.0.0.1:${port}/api/v1/x402/top-up`;
     const big = 'A'.repeat(1_048_576);
     const inHeader = await fetch(url, { method: 'POST', headers: { 'payment-signature': big } }).then(
@@ -169,7 +181,11 @@ describe('a payment that is not good', () => {
       () => 'connection closed',
     );
     expect([431, 'connection closed']).toContain(inHeader);
-    const inBody = await fetch(url, { method: 'POST', body: big, headers: { 'content-type': 'application/json' } });
+    const inBody = await fetch(url, {
+      method: 'POST',
+      body: big,
+      headers: { 'content-type': 'application/json' },
+    });
     expect(inBody.status).toBe(413);
     expect(await inBody.json()).toMatchObject({ error: 'PAYLOAD_TOO_LARGE' });
     expect((await gateway.app.inject({ method: 'GET', url: '/healthz' })).statusCode).toBe(200);

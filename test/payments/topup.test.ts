@@ -1,3 +1,4 @@
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeBase64Json } from '../../src/lib/base64.ts';
 import { usdcBalance, usdcTransfersTo } from '../support/chain.ts';
@@ -76,7 +77,9 @@ describe('a top-up', () => {
     expect(statuses.filter(s => s === 200).length).toBeGreaterThanOrEqual(1);
     expect(statuses.every(s => s === 200 || s === 409)).toBe(true);
     expect(await creditOf(payer.address)).toEqual({ posted: '5000000000', transfers: 1 });
-    expect((await usdcTransfersTo(gateway.payTo)).filter(t => t.from === payer.address.toLowerCase())).toHaveLength(1);
+    expect(
+      (await usdcTransfersTo(gateway.payTo)).filter(t => t.from === payer.address.toLowerCase()),
+    ).toHaveLength(1);
     expect((await pay(payment)).statusCode).toBe(200);
   });
 
@@ -86,7 +89,8 @@ describe('a top-up', () => {
       payers.map(async payer => pay(await signPayment(payer, gateway.payTo, 6_000_000n))),
     );
     expect(answers.map(a => a.statusCode)).toEqual(payers.map(() => 200));
-    for (const payer of payers) expect(await creditOf(payer.address)).toEqual({ posted: '6000000000', transfers: 1 });
+    for (const payer of payers)
+      expect(await creditOf(payer.address)).toEqual({ posted: '6000000000', transfers: 1 });
   });
 
   it('is credited once when two replicas are given it at once', async () => {
@@ -103,7 +107,7 @@ describe('a top-up', () => {
 
   it('goes on when the caller hangs up', async () => {
     await gateway.app.listen({ host: '127.0.0.1', port: 0 });
-    const [{ port } = { port: 0 }] = gateway.app.addresses();
+    const { port } = gateway.app.server.address() as AddressInfo;
     const payer = await createPayer(100n);
     const payment = await signPayment(payer, gateway.payTo, 5_000_000n);
     const caller = new AbortController();
