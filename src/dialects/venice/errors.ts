@@ -71,13 +71,22 @@ export function errorHandler(errors: Record<ErrorCode, WireError>) {
   return async (thrown: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
     const error = asGatewayError(thrown);
     const { status, body } = errors[error.code];
-    if (status >= 500) request.log.error({ err: thrown }, error.message);
+    logRefusal(request, error, thrown);
     if (error.retryAfterSeconds !== undefined) void reply.header('Retry-After', error.retryAfterSeconds);
     return reply
       .code(status)
       .type('application/json')
       .send(JSON.stringify(body(error)));
   };
+}
+
+/**
+ * The cause of an unavailable part stays out of the log: the text of a node's error can hold its URL, and
+ * the URL a key.
+ */
+function logRefusal(request: FastifyRequest, error: GatewayError, thrown: unknown): void {
+  if (error.code === 'internal') request.log.error({ err: thrown }, 'request failed');
+  else if (error.code === 'unavailable') request.log.warn({ code: error.code }, error.message);
 }
 
 /**

@@ -214,6 +214,8 @@ describe('an outcome', () => {
   });
 
   it('that is not known to anybody because a part is down asks to come back', async () => {
+    const logLines: string[] = [];
+    fixture = await veniceApp({ logLines });
     fixture.outcome = () => {
       throw unavailable('the chain', new Error('https://user:secret@node'));
     };
@@ -222,6 +224,8 @@ describe('an outcome', () => {
     expect(response.headers['retry-after']).toBe('2');
     expect(response.json()).toMatchObject({ error: 'SERVICE_UNAVAILABLE' });
     expect(response.body).not.toContain('secret');
+    expect(logLines.join('')).toContain('the chain is not available');
+    expect(logLines.join('')).not.toContain('secret');
   });
 
   it.each([

@@ -60,6 +60,8 @@ export interface FixtureOptions {
   rateLimits?: boolean;
   signIn?: SignIn;
   accounts?: Accounts;
+  /** Collects the log's lines. */
+  logLines?: string[];
 }
 
 /**
@@ -99,7 +101,10 @@ export async function veniceApp(options: FixtureOptions = {}): Promise<VeniceFix
       throw new GatewayError('proof_invalid', 'bad proof', { details: { reason: 'PARSE_ERROR' } });
     },
   };
-  const app = Fastify();
+  const { logLines } = options;
+  const app = Fastify({
+    logger: logLines ? { level: 'info', stream: { write: line => logLines.push(line) } } : false,
+  });
   app.setValidatorCompiler(compileSchema);
   await app.register(veniceDialect, {
     topups: {
