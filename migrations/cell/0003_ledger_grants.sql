@@ -138,7 +138,7 @@ BEGIN
   ELSIF EXISTS (SELECT FROM hold WHERE account_id = p_account AND id = p_id)
      OR EXISTS (SELECT FROM operator_action WHERE account_id = p_account AND id = p_id) THEN
     status := 4;
-  ELSIF p_amount IS NULL OR p_amount <= 0 OR p_amount > 9223372036854775807 - a.credit_line - greatest(a.posted, 0) THEN
+  ELSIF p_amount IS NULL OR p_amount <= 0 OR p_amount > 4611686018427387903 - a.credit_line - greatest(a.posted, 0) THEN
     status := 7;
   ELSIF NOT id_in_window(p_id, p_now) THEN
     status := 10;
