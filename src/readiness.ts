@@ -16,6 +16,8 @@ export interface ReadinessNetwork {
 
 const CHECK_TIMEOUT_MS = 5_000;
 
+const MAX_CLOCK_SKEW_MS = 60_000;
+
 /** 0.0005 ETH: some thousand settlements on Base. Below it settling is about to stop. */
 const MIN_GAS_WEI = 500_000_000_000_000n;
 
@@ -28,9 +30,12 @@ export function checkReadiness(deps: {
 }): ReadinessCheck[] {
   let migrated = false;
 
+  /** Ids carry our clock's time and the ledger refuses ids of the future, so the two clocks must agree. */
   async function checkDatabase(): Promise<string[]> {
-    await withDeadline('database', CHECK_TIMEOUT_MS, deps.pool.query('SELECT 1'));
-    return [];
+    const read = deps.pool.query<{ now: Date }>('SELECT clock_timestamp() AS now');
+    const { rows } = await withDeadline('database', CHECK_TIMEOUT_MS, read);
+    const skewMs = Math.abs(Date.now() - (rows[0]?.now.getTime() ?? 0));
+    return skewMs <= MAX_CLOCK_SKEW_MS ? [] : [`the clocks of gateway and database differ by ${skewMs} ms`];
   }
 
   /** Migrations only ever move forward, so once they are complete they stay complete for this process. */

@@ -14,6 +14,7 @@ import { receiptsContra } from './ledger/chart.ts';
 import { assert } from './lib/assert.ts';
 import type { Clock } from './lib/clock.ts';
 import { unavailable } from './lib/errors.ts';
+import { type Loop, startLoop } from './lib/loop.ts';
 import { registerNetworks } from './payments/payment-store.ts';
 import { createSenderStore } from './payments/sender-store.ts';
 import type { Chain } from './ports/chain.ts';
@@ -41,6 +42,7 @@ export type Services = ReturnType<typeof createServices>;
 const RPC_TIMEOUT_MS = 8_000;
 const SETTLE_WAIT_MS = 30_000;
 const RECONCILE_EVERY_MS = 2_000;
+const FORGET_NONCES_EVERY_MS = 60_000;
 const MAX_CONNECTIONS = 20;
 
 /** One EVM network with its node, its key and its proofs. */
@@ -100,6 +102,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     intervalMs: seams.reconcileEveryMs ?? RECONCILE_EVERY_MS,
   });
 
+  const signIn = createSignIn({ db: pool, clock, domains: config.siwxDomains });
+  let loops: Loop[] = [];
   let paused = false;
 
   async function start(): Promise<void> {
@@ -111,6 +115,19 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       );
     }
     await reconciler.start();
+    loops = [
+      startLoop({
+        intervalMs: FORGET_NONCES_EVERY_MS,
+        round: () => signIn.forgetExpiredNonces(),
+        onError: error => log.error({ err: error }, 'used sign-in nonces could not be deleted'),
+      }),
+    ];
+  }
+
+  async function stopWork(): Promise<void> {
+    await topups.drained();
+    await reconciler.stop();
+    for (const loop of loops) await loop.stop();
   }
 
   return {
@@ -121,7 +138,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       },
     } satisfies Topups,
     payments: createPaymentStatuses(pool),
-    signIn: createSignIn({ db: pool, clock, domains: config.siwxDomains }),
+    signIn,
     accounts: createAccounts(pool, network => findEvmNetwork(network)?.environment ?? 'live'),
     paymentOptions: evm.map(({ network }) => toOption(network, config.evmPayTo)),
     readiness: checkReadiness({ pool, databaseUrl: config.databaseUrl, cells, evm }),
@@ -131,8 +148,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     async whilePaused(work: () => Promise<void>) {
       paused = true;
       try {
-        await topups.drained();
-        await reconciler.stop();
+        await stopWork();
         await work();
         for (const { sender } of evm) sender.forget();
         await start();
@@ -142,8 +158,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     },
     /** Waits for settlements under way, then closes everything. */
     async stop() {
-      await topups.drained();
-      await reconciler.stop();
+      await stopWork();
       await pool.end();
     },
   };

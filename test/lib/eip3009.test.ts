@@ -1,8 +1,8 @@
 import {
   bytesToHex,
   encodeFunctionData,
+  domainSeparator as genericDomainSeparator,
   type Hex,
-  hashDomain,
   hashTypedData,
   keccak256,
   pad,
@@ -67,15 +67,7 @@ const authorizations = [
 
 describe('EIP-3009 bytes agree with the generic encoders', () => {
   it('hashes the domain', () => {
-    const types712 = {
-      EIP712Domain: [
-        { name: 'name', type: 'string' },
-        { name: 'version', type: 'string' },
-        { name: 'chainId', type: 'uint256' },
-        { name: 'verifyingContract', type: 'address' },
-      ],
-    };
-    expect(domainSeparator(token)).toBe(hashDomain({ domain: token, types: types712 } as never));
+    expect(domainSeparator(token)).toBe(genericDomainSeparator({ domain: token }));
   });
 
   it.each(authorizations)('hashes what the payer signs (value $value)', authorization => {

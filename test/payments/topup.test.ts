@@ -99,7 +99,7 @@ describe('a top-up', () => {
     for (let round = 0; round < 5; round += 1) {
       const payment = await signPayment(payer, gateway.payTo, 5_000_000n);
       const answers = await Promise.all([pay(payment), pay(payment, replica)]);
-      expect(answers.map(a => a.statusCode).sort()[0]).toBe(200);
+      expect(answers.some(a => a.statusCode === 200)).toBe(true);
     }
     expect(await creditOf(payer.address)).toEqual({ posted: '25000000000', transfers: 5 });
     await replica.stop();
