@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { type ErrorCode, GatewayError } from '../../lib/errors.ts';
+import { toGatewayError } from '../../http/errors.ts';
+import type { ErrorCode, GatewayError } from '../../lib/errors.ts';
 
 interface WireError {
   status: number;
@@ -23,7 +24,8 @@ const rateLimited = plain(429, 'Rate limit exceeded. Please try again later.');
 
 /** `POST /api/v1/x402/top-up`. */
 export const TOPUP_ERRORS = {
-  internal: coded(500, 'INTERNAL_ERROR'),
+  // A fixed text: that of an unexpected error may quote a query, a URL or a key.
+  internal: { status: 500, body: () => ({ error: 'INTERNAL_ERROR', message: 'Internal server error' }) },
   malformed_request: coded(400, 'INVALID_REQUEST'),
   payload_too_large: coded(413, 'PAYLOAD_TOO_LARGE'),
   not_found: coded(404, 'NOT_FOUND'),
@@ -69,7 +71,7 @@ export const WALLET_ERRORS = {
 /** Answers everything that a route throws from the given table. */
 export function errorHandler(errors: Record<ErrorCode, WireError>) {
   return async (thrown: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
-    const error = asGatewayError(thrown);
+    const error = toGatewayError(thrown);
     const { status, body } = errors[error.code];
     logRefusal(request, error, thrown);
     if (error.retryAfterSeconds !== undefined) void reply.header('Retry-After', error.retryAfterSeconds);
@@ -87,35 +89,4 @@ export function errorHandler(errors: Record<ErrorCode, WireError>) {
 function logRefusal(request: FastifyRequest, error: GatewayError, thrown: unknown): void {
   if (error.code === 'internal') request.log.error({ err: thrown }, 'request failed');
   else if (error.code === 'unavailable') request.log.warn({ code: error.code }, error.message);
-}
-
-/**
- * Gives every thrown value a code. What is not a refusal of ours or of the web framework becomes
- * `internal` with a fixed text: a cause may quote a query, a URL or a key.
- */
-function asGatewayError(thrown: FastifyError): GatewayError {
-  if (thrown instanceof GatewayError) {
-    return thrown.code === 'internal' ? internal(thrown) : thrown;
-  }
-  if (thrown.validation) {
-    const details = Object.fromEntries(
-      thrown.validation.map(problem => [fieldOf(problem), problem.message ?? 'is invalid']),
-    );
-    return new GatewayError('malformed_request', 'Invalid request parameters', { details });
-  }
-  if (thrown.statusCode === 413) {
-    return new GatewayError('payload_too_large', 'The request body is too large');
-  }
-  if (thrown.statusCode !== undefined && thrown.statusCode >= 400 && thrown.statusCode < 500) {
-    return new GatewayError('malformed_request', 'The request could not be read');
-  }
-  return internal(thrown);
-}
-
-function internal(cause: unknown): GatewayError {
-  return new GatewayError('internal', 'Internal server error', { cause });
-}
-
-function fieldOf(problem: NonNullable<FastifyError['validation']>[number]): string {
-  return problem.instancePath.slice(1) || 'request';
 }

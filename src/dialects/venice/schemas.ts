@@ -85,7 +85,7 @@ export const PlainError = Type.Object({ error: Type.String() }, strict);
 export const InvalidParameters = Type.Object(
   {
     error: Type.Literal('Invalid request parameters'),
-    details: Type.Record(Type.String(), Type.Unknown(), { description: 'Problem by parameter' }),
+    details: Type.Object({ problems: Type.Array(Type.String()) }),
   },
   strict,
 );

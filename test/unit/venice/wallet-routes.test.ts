@@ -138,7 +138,7 @@ describe('transactions', () => {
       expect(response.statusCode).toBe(400);
       expect(response.json()).toEqual({
         error: 'Invalid request parameters',
-        details: { [name!]: expect.stringMatching(/^must /) },
+        details: { problems: [expect.stringMatching(new RegExp(`^/${name} must `))] },
       });
     },
   );
@@ -214,7 +214,7 @@ describe.each([
       expect(response.statusCode).toBe(400);
       expect(response.json()).toEqual({
         error: 'Invalid request parameters',
-        details: { walletAddress: expect.stringMatching(/^must match/) },
+        details: { problems: [expect.stringMatching(/^\/walletAddress must match/)] },
       });
     },
   );
