@@ -1,10 +1,10 @@
-import { resolveWallet } from '../customers/customers.ts';
+import { type Customer, resolveWallet } from '../customers/customers.ts';
 import { asGatewayError } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { GatewayError } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
-import type { Payment } from '../payments/payment.ts';
+import { isOpen, type Payment } from '../payments/payment.ts';
 import { claimPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
 import { findPayment, openPayment } from '../payments/payment-store.ts';
 import type { VerifyResult } from '../ports/facilitator.ts';
@@ -63,7 +63,14 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     if (!claim) return refusal;
     const payment = await findPayment(db, claim.cell, claim.paymentId);
     if (!payment || !(await isSamePayment(request.payment, payment))) return refusal;
-    return await repeat(request, claim, payment);
+    return await repeat(request, claim, payment, await ownerOf(request));
+  }
+
+  /** Who is credited: the caller's customer where the dialect knows one, else the paying wallet's own. */
+  async function ownerOf({ customer, environment, payment }: TopupRequest): Promise<Customer> {
+    return (
+      customer ?? (await resolveWallet(db, { environment, network: payment.network, address: payment.payer }))
+    );
   }
 
   async function accept(
@@ -73,7 +80,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
     const head = await network.chain.currentBlock();
-    const owner = await resolveWallet(db, { environment, network: payment.network, address: payment.payer });
+    const owner = await ownerOf(request);
     const claim = await claimPayment(db, {
       ...owner,
       identity: payment.identity,
@@ -89,9 +96,9 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     };
     if (!claim.claimed) {
       const stored = await findPayment(db, claim.cell, claim.paymentId);
-      if (stored) return await answerStored(request, claim, stored);
+      if (stored) return await answerStored(request, claim, stored, owner);
       // The process that claimed it died before it stored the payment: nothing was sent, so go on from here.
-      if (claim.accountId !== owner.accountId) return { kind: 'conflict' };
+      if (claim.accountId !== owner.accountId) return { kind: 'conflict', settled: false };
     }
     const created = await openPayment(db, claim.cell, {
       ...open,
@@ -117,6 +124,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     request: TopupRequest,
     claim: PaymentClaim,
     stored: Payment,
+    owner: Customer,
   ): Promise<TopupOutcome> {
     if (!(await isSamePayment(request.payment, stored))) {
       return {
@@ -125,12 +133,19 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
         message: 'this nonce belongs to another payment of the wallet',
       };
     }
-    return repeat(request, claim, stored);
+    return repeat(request, claim, stored, owner);
   }
 
   /** The answer to a payment that was presented before. */
-  async function repeat(request: TopupRequest, claim: PaymentClaim, stored: Payment): Promise<TopupOutcome> {
-    if (claim.environment !== request.environment) return { kind: 'conflict' };
+  async function repeat(
+    request: TopupRequest,
+    claim: PaymentClaim,
+    stored: Payment,
+    owner: Customer,
+  ): Promise<TopupOutcome> {
+    if (claim.environment !== request.environment || claim.accountId !== owner.accountId) {
+      return { kind: 'conflict', settled: !isOpen(stored) };
+    }
     const { paymentId } = stored;
     if (stored.state === 'credited') {
       assert(

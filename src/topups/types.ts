@@ -1,3 +1,4 @@
+import type { Customer } from '../customers/customers.ts';
 import type { Environment } from '../ports/environment.ts';
 import type { ExactPayment } from '../ports/payment.ts';
 
@@ -8,6 +9,8 @@ export interface TopupRequest {
   environment: Environment;
   /** Name of the dialect that accepted the payment. */
   source: string;
+  /** Who is credited; the paying wallet's own customer when absent. */
+  customer?: Customer;
 }
 
 /** Everything a top-up can come to; each dialect renders it in its own bytes. */
@@ -31,8 +34,8 @@ export type TopupOutcome =
   | { kind: 'failed'; paymentId: string; reason: string; transaction: string | undefined }
   /** Refused before anything was sent; `reason` is an x402 error code. */
   | { kind: 'refused'; reason: string; message: string }
-  /** The payment belongs to another account. */
-  | { kind: 'conflict' };
+  /** The payment belongs to another account; `settled` tells whether its outcome is known. */
+  | { kind: 'conflict'; settled: boolean };
 
 export interface Topups {
   /** @throws GatewayError `unavailable` when a part is down and nothing was submitted. */

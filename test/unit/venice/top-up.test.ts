@@ -197,7 +197,7 @@ describe('an outcome', () => {
       },
       undefined,
     ],
-    [{ kind: 'conflict' }, 409, { error: 'PAYMENT_ALREADY_PROCESSED' }, undefined],
+    [{ kind: 'conflict', settled: true }, 409, { error: 'PAYMENT_ALREADY_PROCESSED' }, undefined],
   ])('%o', async (outcome, status, body, settlement) => {
     fixture.outcome = () => outcome;
     const response = await pay(paymentOf('10000000'));
