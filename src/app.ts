@@ -34,6 +34,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     loggerInstance: options.log,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
+    trustProxy: config.trustProxy,
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     // A request that is being answered is finished; new ones on kept connections are told to go elsewhere.

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import path from 'node:path';
 
 /** Every setting the program reads, with its meaning; docs and `--help` are written from this list. */
@@ -16,6 +17,10 @@ export const SETTINGS = {
   BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
   FACILITATORS: { fallback: 'embedded', about: 'ordered list of facilitators (this version: embedded)' },
   SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
+  TRUST_PROXY: {
+    fallback: 'off',
+    about: "load balancers whose X-Forwarded-For is believed: 'off' or a list of CIDRs",
+  },
   RATE_LIMITS: { fallback: 'on', about: "'on' or 'off': the dialects' published limits" },
 } as const satisfies Record<string, { fallback: string; about: string; secret?: true }>;
 
@@ -49,6 +54,8 @@ export interface Config {
   rpcUrls: Readonly<Record<RpcSetting, string>>;
   facilitators: readonly string[];
   siwxDomains: readonly string[];
+  /** CIDRs of the load balancers, or false. */
+  trustProxy: false | string[];
   rateLimits: boolean;
 }
 
@@ -164,6 +171,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL },
     facilitators,
     siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
+    trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
     rateLimits: values.RATE_LIMITS === 'on',
   };
 }
@@ -186,6 +194,19 @@ function parseOrigin(text: string, problems: string[]): string {
     return '';
   }
   return new URL(text).origin;
+}
+
+/** Believing every proxy would let a caller choose the address that its rate limit counts. */
+function parseTrustProxy(text: string, problems: string[]): Config['trustProxy'] {
+  if (text === 'off') return false;
+  const ranges = list(text);
+  const valid = ranges.every(range => {
+    const [address = '', bits] = range.split('/');
+    const size = isIP(address) === 4 ? 32 : 128;
+    return isIP(address) !== 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= size));
+  });
+  if (ranges.length === 0 || !valid) problems.push("TRUST_PROXY must be 'off' or a list of CIDRs");
+  return ranges;
 }
 
 function requireProduction(config: Config, problems: string[]): void {

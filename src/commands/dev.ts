@@ -18,13 +18,16 @@ const CELLS = [DEFAULT_CELL];
 /** 1000 ETH: gas never runs out in a sandbox. */
 const GAS_WEI = 1_000n * 10n ** 18n;
 
+/** A client under test may be told any name of this machine; some published clients sign Venice's own. */
+const SIGN_IN_DOMAINS = '127.0.0.1,localhost,api.venice.ai,venice.ai';
+
 /**
  * The sandbox: a real PostgreSQL, a local Base chain and the gateway in front of them, with nothing to
  * configure. Database and chain are one snapshot: when the chain cannot be restored, the database is emptied
  * too, because credit without its payments would be a lie.
  */
 export async function dev(): Promise<void> {
-  const settings = loadConfig('sandbox', { LOG_LEVEL: 'warn', RATE_LIMITS: 'off', ...process.env });
+  const settings = loadConfig('sandbox', withSandboxDefaults(process.env));
   const log = createLog(settings.logLevel);
   const { dataDir } = settings;
   const keys = loadSandboxKeys(dataDir);
@@ -52,17 +55,13 @@ export async function dev(): Promise<void> {
   for (const { chain } of chains) await chain.fundGas(keys.evmSender, GAS_WEI);
 
   const origin = settings.publicOrigin || `http://127.0.0.1:${settings.port}`;
-  const config = loadConfig(
-    'sandbox',
-    { LOG_LEVEL: 'warn', RATE_LIMITS: 'off', ...process.env },
-    {
-      DATABASE_URL: databaseUrl,
-      PUBLIC_ORIGIN: origin,
-      EVM_PAY_TO: settings.evmPayTo || keys.evmPayTo,
-      EVM_PRIVATE_KEY: keys.evmPrivateKey,
-      ...Object.fromEntries(chains.map(({ network, chain }) => [network.rpcSetting, chain.rpcUrl])),
-    },
-  );
+  const config = loadConfig('sandbox', withSandboxDefaults(process.env), {
+    DATABASE_URL: databaseUrl,
+    PUBLIC_ORIGIN: origin,
+    EVM_PAY_TO: settings.evmPayTo || keys.evmPayTo,
+    EVM_PRIVATE_KEY: keys.evmPrivateKey,
+    ...Object.fromEntries(chains.map(({ network, chain }) => [network.rpcSetting, chain.rpcUrl])),
+  });
   const services = createServices(config, { log, clock: systemClock });
   const networks = chains.map(
     ({ network, chain }): SandboxNetwork => ({
@@ -91,4 +90,8 @@ export async function dev(): Promise<void> {
   await app.listen({ host: config.host, port: config.port });
   process.stdout.write(sandboxBanner({ origin, networks, databaseUrl, lost }));
   await stopOnSignal(app, [services.stop, ...chains.map(({ chain }) => chain.stop), postgres.stop], log);
+}
+
+function withSandboxDefaults(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { LOG_LEVEL: 'warn', RATE_LIMITS: 'off', SIWX_DOMAINS: SIGN_IN_DOMAINS, ...env };
 }
