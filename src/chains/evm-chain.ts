@@ -16,16 +16,25 @@ import type { EvmNetwork } from './evm-networks.ts';
 const DOMAIN_SEPARATOR_CALL = '0x3644e515';
 const DECIMALS_CALL = '0x313ce567';
 
+const HEAD_MAX_AGE_MS = 1_000;
+
 /** One eth_getLogs per range, so a search is at most this many calls. */
 const MAX_LOG_RANGES = 20;
 
 /** Reads settlements of EIP-3009 payments from an EVM network. It believes the token's own events only. */
 export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Clock): Chain {
   let head = 0n;
+  let headReadAtMs = Number.NEGATIVE_INFINITY;
 
-  async function currentBlock(): Promise<bigint> {
+  async function readHead(): Promise<bigint> {
     head = await client.blockNumber();
+    headReadAtMs = clock.nowMs();
     return head;
+  }
+
+  /** A search may start a few blocks early, so a slightly old number serves as well as a call for each payment. */
+  async function currentBlock(): Promise<bigint> {
+    return clock.nowMs() - headReadAtMs < HEAD_MAX_AGE_MS ? head : readHead();
   }
 
   /** Receipt first, because it is one call and usually enough; logs when nobody told us the transaction. */
@@ -71,7 +80,7 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
 
   /** Finds who consumed the authorization: the event is indexed by payer and nonce. */
   async function searchLogs(payment: ExactPayment, fromBlock: bigint): Promise<SettlementProof | undefined> {
-    const newest = await currentBlock();
+    const newest = await readHead();
     const { from, nonce } = payment.authorization;
     const events = [EIP3009_TOPICS.authorizationUsed, EIP3009_TOPICS.authorizationCanceled];
     let start = fromBlock;
@@ -103,7 +112,7 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
     if (found === undefined) return undefined;
     if (found === 'elsewhere') return { kind: 'impossible', reason: 'used_elsewhere' };
     if (head < receipt.blockNumber) head = receipt.blockNumber;
-    if (network.confirmations > 1) await currentBlock();
+    if (network.confirmations > 1) await readHead();
     return {
       kind: 'transferred',
       transfer: found,

@@ -39,7 +39,7 @@ export interface Chain {
   readonly network: string;
   /** Reads what the chain knows about this payment; never guesses. */
   proveSettlement(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof>;
-  /** Number of the newest block, remembered when a payment is accepted as the start of later searches. */
+  /** Number of the newest block or one a second older, remembered when a payment is accepted as the start of later searches. */
   currentBlock(): Promise<bigint>;
   /** First block that a payment shown to us now could have been settled in by somebody else. */
   earliestSettlementBlock(currentBlock: bigint): bigint;
