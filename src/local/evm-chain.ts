@@ -1,4 +1,4 @@
-import { mkdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, realpath, rename, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import {
@@ -142,6 +142,8 @@ async function openStore(dataDir: string, chainId: number) {
   return {
     folder,
     close: unlock,
+    /** The port of the last run: people keep it in their wallets' settings. */
+    lastPort: undefined as number | undefined,
     noteProcess: (pid: number, rpcUrl: string) => writeFile(processFile, JSON.stringify({ pid, rpcUrl })),
     /** Written aside and renamed: a crash leaves the old state or the new one, never half of either. */
     async save(state: string) {
@@ -152,7 +154,7 @@ async function openStore(dataDir: string, chainId: number) {
     async load(log: (line: string) => void): Promise<Hex | undefined> {
       const left = await readFile(processFile, 'utf8').then(JSON.parse, () => undefined);
       const orphanState = await stopOrphan(left, log);
-      await rm(processFile, { force: true });
+      this.lastPort = portOf(left);
       if (orphanState) await this.save(orphanState);
       const state = await readFile(stateFile, 'utf8').catch(() => '');
       return /^0x(?:[0-9a-f]{2})+$/.test(state) ? (state as Hex) : undefined;
@@ -161,6 +163,11 @@ async function openStore(dataDir: string, chainId: number) {
 }
 
 type Store = Awaited<ReturnType<typeof openStore>>;
+
+function portOf(left: unknown): number | undefined {
+  const { rpcUrl } = (left ?? {}) as { rpcUrl?: unknown };
+  return typeof rpcUrl === 'string' && URL.canParse(rpcUrl) ? Number(new URL(rpcUrl).port) : undefined;
+}
 
 /** A node that outlived its parent still has the newest state: it is asked for it and stopped. */
 async function stopOrphan(left: unknown, log: (line: string) => void): Promise<Hex | undefined> {
@@ -183,7 +190,7 @@ async function startAnvil(
   store: Store | undefined,
 ): Promise<{ server: ServerProcess; rpcUrl: string }> {
   for (let attempt = 1; ; attempt += 1) {
-    const port = await freePort();
+    const port = await freePort(attempt === 1 ? store?.lastPort : undefined);
     const rpcUrl = `http://127.0.0.1:${port}`;
     const server = await startServer({
       command: anvilProgram(),
