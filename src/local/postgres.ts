@@ -69,10 +69,17 @@ export async function startLocalPostgres(options: LocalPostgresOptions): Promise
     void server.ended.then(() => {
       if (!stopping) options.log(`the local database ended unexpectedly; see ${logFileOf(ready)}`);
     });
+    const end = async () => {
+      try {
+        await server.stop(STOP_STEPS);
+      } finally {
+        await unlock();
+      }
+    };
     return {
       databaseUrl: `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/postgres`,
       fresh,
-      stop: () => (stopping ??= server.stop(STOP_STEPS).finally(async () => unlock())),
+      stop: () => (stopping ??= end()),
     };
   } catch (error) {
     await unlock();
