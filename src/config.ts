@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import path from 'node:path';
 
 /** Every setting the program reads, with its meaning; docs and `--help` are written from this list. */
@@ -16,10 +17,17 @@ export const SETTINGS = {
   BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
   FACILITATORS: { fallback: 'embedded', about: 'ordered list of facilitators (this version: embedded)' },
   SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
+  TRUST_PROXY: {
+    fallback: 'off',
+    about: "load balancers whose X-Forwarded-For is believed: 'off' or a list of CIDRs",
+  },
   RATE_LIMITS: { fallback: 'on', about: "'on' or 'off': the dialects' published limits" },
 } as const satisfies Record<string, { fallback: string; about: string; secret?: true }>;
 
 type SettingName = keyof typeof SETTINGS;
+
+/** Settings that name a chain's JSON-RPC URL. */
+export type RpcSetting = 'BASE_RPC_URL';
 
 const DIALECT_NAMES = ['venice'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
@@ -42,9 +50,12 @@ export interface Config {
   networks: readonly string[];
   evmPayTo: string;
   evmPrivateKey: string;
-  baseRpcUrl: string;
+  /** JSON-RPC URLs by the name of their setting. */
+  rpcUrls: Readonly<Record<RpcSetting, string>>;
   facilitators: readonly string[];
   siwxDomains: readonly string[];
+  /** CIDRs of the load balancers, or false. */
+  trustProxy: false | string[];
   rateLimits: boolean;
 }
 
@@ -157,9 +168,10 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     networks: list(values.NETWORKS),
     evmPayTo: values.EVM_PAY_TO.toLowerCase(),
     evmPrivateKey: values.EVM_PRIVATE_KEY,
-    baseRpcUrl: values.BASE_RPC_URL,
+    rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL },
     facilitators,
     siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
+    trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
     rateLimits: values.RATE_LIMITS === 'on',
   };
 }
@@ -184,6 +196,19 @@ function parseOrigin(text: string, problems: string[]): string {
   return new URL(text).origin;
 }
 
+/** Believing every proxy would let a caller choose the address that its rate limit counts. */
+function parseTrustProxy(text: string, problems: string[]): Config['trustProxy'] {
+  if (text === 'off') return false;
+  const ranges = list(text);
+  const valid = ranges.every(range => {
+    const [address = '', bits] = range.split('/');
+    const size = isIP(address) === 4 ? 32 : 128;
+    return isIP(address) !== 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= size));
+  });
+  if (ranges.length === 0 || !valid) problems.push("TRUST_PROXY must be 'off' or a list of CIDRs");
+  return ranges;
+}
+
 function requireProduction(config: Config, problems: string[]): void {
   if (!config.databaseUrl) problems.push('DATABASE_URL is required');
   if (!config.publicOrigin) problems.push('PUBLIC_ORIGIN is required');
@@ -191,7 +216,7 @@ function requireProduction(config: Config, problems: string[]): void {
   if (config.facilitators.length === 0) problems.push('FACILITATORS must name at least one facilitator');
   if (config.networks.some(n => n.startsWith('eip155:')) && !config.evmPayTo)
     problems.push('EVM_PAY_TO is required');
-  if (config.networks.includes('eip155:8453') && !config.baseRpcUrl)
+  if (config.networks.includes('eip155:8453') && !config.rpcUrls.BASE_RPC_URL)
     problems.push('BASE_RPC_URL is required');
   if (config.facilitators.includes('embedded') && !config.evmPrivateKey)
     problems.push('EVM_PRIVATE_KEY is required');
@@ -199,11 +224,10 @@ function requireProduction(config: Config, problems: string[]): void {
 
 /** The sandbox hands out money for free, so it must never reach a real chain. */
 function requireLoopback(config: Config, problems: string[]): void {
-  if (
-    config.baseRpcUrl &&
-    !['127.0.0.1', 'localhost', '[::1]'].includes(new URL(config.baseRpcUrl).hostname)
-  ) {
-    problems.push('BASE_RPC_URL must be loopback in the sandbox');
+  for (const [name, url] of Object.entries(config.rpcUrls)) {
+    if (URL.canParse(url) && !['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname)) {
+      problems.push(`${name} must be loopback in the sandbox`);
+    }
   }
 }
 
@@ -214,6 +238,6 @@ export function describeConfig(config: Config): Record<string, unknown> {
     ...config,
     databaseUrl: mask(config.databaseUrl),
     evmPrivateKey: mask(config.evmPrivateKey),
-    baseRpcUrl: mask(config.baseRpcUrl),
+    rpcUrls: Object.fromEntries(Object.entries(config.rpcUrls).map(([name, url]) => [name, mask(url)])),
   };
 }

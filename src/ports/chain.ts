@@ -19,8 +19,8 @@ export interface ObservedTransfer {
 export type SettlementProof =
   /** The money arrived; `confirmations` counts the transfer's own block as one. */
   | { kind: 'transferred'; transfer: ObservedTransfer; confirmations: number }
-  /** It can never arrive: cancelled by the payer, or expired unused at a safe block. */
-  | { kind: 'impossible'; reason: 'cancelled' | 'expired' }
+  /** It can never arrive: cancelled, expired unused at a safe block, or its nonce spent on another receiver. */
+  | { kind: 'impossible'; reason: 'cancelled' | 'expired' | 'used_elsewhere' }
   /** Our transaction was mined and reverted; the authorization itself is still unused. */
   | { kind: 'reverted'; transaction: string }
   /** Not known yet. `used` says that the authorization is consumed on chain but its log was not found. */
@@ -39,7 +39,7 @@ export interface Chain {
   readonly network: string;
   /** Reads what the chain knows about this payment; never guesses. */
   proveSettlement(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof>;
-  /** Number of the newest block, remembered when a payment is accepted as the start of later searches. */
+  /** Number of the newest block or one a second older, remembered when a payment is accepted as the start of later searches. */
   currentBlock(): Promise<bigint>;
   /** First block that a payment shown to us now could have been settled in by somebody else. */
   earliestSettlementBlock(currentBlock: bigint): bigint;

@@ -1,27 +1,29 @@
 /** One signed transaction of our own, stored before it is sent. */
-export interface StoredTransaction {
-  network: string;
-  sender: string;
+export interface SignedTransaction {
   nonce: bigint;
+  /** 0x hex, lower-case. */
   hash: string;
-  /** Signed bytes as 0x hex: whoever holds them can send them again, with the same effect once. */
+  /** Signed bytes as 0x hex: they can be sent any number of times and take effect once. */
   raw: string;
-  paymentId: string;
 }
 
-/** Durable home of the sender's nonces and signed bytes. */
+export type StoreOutcome =
+  | { kind: 'stored' }
+  /** The payment was signed before: those bytes are the ones to send. */
+  | { kind: 'existing'; transaction: SignedTransaction }
+  /** Another process took the nonce: sign again with this one. */
+  | { kind: 'stale'; nextNonce: bigint };
+
+/** Durable home of the sender's nonces and signed bytes, shared by all replicas. */
 export interface SenderStore {
-  /**
-   * Takes the next nonce under a row lock, calls `sign` while it is held and stores the result before the
-   * lock is released. When the payment already has a transaction, that one is returned and nothing is signed.
-   * @param chainNonce the account's next nonce as the chain knows it, used when it is ahead of ours.
-   */
-  signOnce(
+  /** Raises our next nonce to the chain's, so that transactions made elsewhere with the key do no harm. */
+  initialise(network: string, sender: string, chainNonce: bigint): Promise<bigint>;
+  /** Stores the bytes if their nonce is the next one, under the row lock that orders all replicas. */
+  store(
     key: { network: string; sender: string; paymentId: string },
-    chainNonce: () => Promise<bigint>,
-    sign: (nonce: bigint) => { hash: string; raw: string },
-  ): Promise<StoredTransaction>;
-  findByPayment(paymentId: string): Promise<StoredTransaction[]>;
-  /** Transactions from this nonce on, oldest first: what a node that lost them must be given again. */
-  listFromNonce(network: string, sender: string, nonce: bigint, limit: number): Promise<StoredTransaction[]>;
+    signed: SignedTransaction,
+  ): Promise<StoreOutcome>;
+  findByPayment(paymentId: string): Promise<SignedTransaction | undefined>;
+  /** Stored transactions from this nonce on, lowest first: what a node that lost them is given again. */
+  listFromNonce(network: string, sender: string, nonce: bigint, limit: number): Promise<SignedTransaction[]>;
 }

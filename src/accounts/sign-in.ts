@@ -1,0 +1,47 @@
+import { consumeNonce, deleteExpiredNonces } from '../customers/proof-nonces.ts';
+import { invalidProof } from '../customers/proof-reasons.ts';
+import { checkWalletProof, signInHost } from '../customers/wallet-proof.ts';
+import { asGatewayError } from '../db/pg-errors.ts';
+import type { Queryable } from '../db/queryable.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { SignIn } from './types.ts';
+
+export interface SignInOptions {
+  db: Queryable;
+  clock: Clock;
+  /** Domains that a proof may be signed for. A foreign one makes proofs replayable between the two. */
+  domains: readonly string[];
+}
+
+/** How many expired nonces one call of {@link SignInService.forgetExpiredNonces} deletes at most. */
+const FORGET_BATCH = 1_000;
+
+export interface SignInService extends SignIn {
+  /**
+   * Deletes used nonces that can no longer matter. For a worker to call every minute or so, never a
+   * request.
+   * @returns how many were deleted.
+   */
+  forgetExpiredNonces(): Promise<number>;
+}
+
+/**
+ * Signs wallets in by Sign-In-With-X. The nonce is used up as soon as the signature holds, whatever the
+ * request comes to afterwards: a proof that was seen once proves nothing a second time.
+ */
+export function createSignIn({ db, clock, domains }: SignInOptions): SignInService {
+  const hosts = domains.map(signInHost);
+  return {
+    async requireWallet(header) {
+      const nowMs = clock.nowMs();
+      const { wallet, chain, nonce } = checkWalletProof(header, { domains: hosts, nowMs });
+      const fresh = await consumeNonce(db, { wallet, nonce, nowMs }).catch((error: unknown) => {
+        throw asGatewayError(error);
+      });
+      if (!fresh) throw invalidProof('NONCE_REUSED');
+      return { network: chain, wallet };
+    },
+
+    forgetExpiredNonces: () => deleteExpiredNonces(db, clock.nowMs(), FORGET_BATCH),
+  };
+}

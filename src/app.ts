@@ -1,0 +1,67 @@
+import { randomUUID } from 'node:crypto';
+import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
+import type { Config } from './config.ts';
+import { veniceDialect } from './dialects/venice/index.ts';
+import { setDefaultErrors } from './http/errors.ts';
+import { registerHealth } from './http/health.ts';
+import { describeApi, serveApiPages } from './http/openapi.ts';
+import { compileSchema } from './http/validator.ts';
+import type { Clock } from './lib/clock.ts';
+import { VERSION } from './lib/version.ts';
+import { registerPaymentStatus } from './public-api/payment-status.ts';
+import { type SandboxOptions, sandboxRoutes } from './sandbox/routes.ts';
+import type { Services } from './services.ts';
+
+export interface AppOptions {
+  config: Config;
+  services: Services;
+  log: FastifyBaseLogger;
+  clock: Clock;
+  /** Present in the sandbox only. */
+  sandbox?: SandboxOptions;
+}
+
+const BODY_LIMIT_BYTES = 262_144;
+
+/** Longest time a client may take to send its request. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** Builds the HTTP server: the same one for production, sandbox, tests and the OpenAPI document. */
+export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
+  const { config, services } = options;
+  let draining = false;
+  const app = fastify({
+    loggerInstance: options.log,
+    genReqId: () => randomUUID(),
+    requestIdHeader: false,
+    trustProxy: config.trustProxy,
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    // A request that is being answered is finished; new ones on kept connections are told to go elsewhere.
+    return503OnClosing: true,
+    forceCloseConnections: 'idle',
+  });
+  app.setValidatorCompiler(compileSchema);
+  app.addHook('preClose', () => {
+    draining = true;
+  });
+  setDefaultErrors(app);
+  await describeApi(app, { publicOrigin: config.publicOrigin, version: VERSION });
+
+  registerHealth(app, { checks: services.readiness, isDraining: () => draining });
+  registerPaymentStatus(app, services.payments);
+  if (config.dialects.includes('venice')) {
+    await app.register(veniceDialect, {
+      topups: services.topups,
+      accounts: services.accounts,
+      signIn: services.signIn,
+      paymentOptions: services.paymentOptions,
+      publicOrigin: config.publicOrigin,
+      rateLimits: config.rateLimits,
+      clock: options.clock,
+    });
+  }
+  if (options.sandbox) await app.register(sandboxRoutes, options.sandbox);
+  await serveApiPages(app);
+  return app;
+}

@@ -1,0 +1,192 @@
+import type { Clock } from '../lib/clock.ts';
+import {
+  addressTopic,
+  authorizationStateCallData,
+  domainSeparator,
+  EIP3009_TOPICS,
+  topicAddress,
+} from '../lib/eip3009.ts';
+import { GatewayError } from '../lib/errors.ts';
+import type { Chain, ObservedTransfer, ProofHint, SettlementProof } from '../ports/chain.ts';
+import type { EvmClient, EvmLog, EvmReceipt } from '../ports/evm-client.ts';
+import type { ExactPayment } from '../ports/payment.ts';
+import type { EvmNetwork } from './evm-networks.ts';
+
+/** Call data of `DOMAIN_SEPARATOR()` and `decimals()`, checked against our table at start. */
+const DOMAIN_SEPARATOR_CALL = '0x3644e515';
+const DECIMALS_CALL = '0x313ce567';
+
+const HEAD_MAX_AGE_MS = 1_000;
+
+/** One eth_getLogs per range, so a search is at most this many calls. */
+const MAX_LOG_RANGES = 20;
+
+/** Reads settlements of EIP-3009 payments from an EVM network. It believes the token's own events only. */
+export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Clock): Chain {
+  let head = 0n;
+  let headReadAtMs = Number.NEGATIVE_INFINITY;
+
+  async function readHead(): Promise<bigint> {
+    head = await client.blockNumber();
+    headReadAtMs = clock.nowMs();
+    return head;
+  }
+
+  /** A search may start a few blocks early, so a slightly old number serves as well as a call for each payment. */
+  async function currentBlock(): Promise<bigint> {
+    return clock.nowMs() - headReadAtMs < HEAD_MAX_AGE_MS ? head : readHead();
+  }
+
+  /** Receipt first, because it is one call and usually enough; logs when nobody told us the transaction. */
+  async function proveSettlement(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
+    let reverted: string | undefined;
+    for (const hash of hint.transactions) {
+      const receipt = await client.receipt(hash);
+      if (!receipt) continue;
+      if (receipt.succeeded) {
+        const proof = await readReceipt(payment, receipt);
+        if (proof) return proof;
+      } else reverted = hash;
+    }
+    // While our own transaction waits to be mined its receipt will tell; asking for more would only cost calls.
+    if (reverted === undefined && hint.transactions.length > 0 && !mayBeExpired(payment)) {
+      return { kind: 'unknown', used: false };
+    }
+    return proveByState(payment, hint, reverted);
+  }
+
+  async function proveByState(
+    payment: ExactPayment,
+    hint: ProofHint,
+    reverted: string | undefined,
+  ): Promise<SettlementProof> {
+    const { from, nonce, validBefore } = payment.authorization;
+    const state = await client.call(payment.asset, authorizationStateCallData(from, nonce));
+    if (BigInt(state) !== 0n)
+      return (await searchLogs(payment, hint.fromBlock)) ?? { kind: 'unknown', used: true };
+    if (reverted !== undefined) return { kind: 'reverted', transaction: reverted };
+    // Expired only when a block that cannot be undone is past the limit and the nonce was unused after it.
+    if ((await client.safeTimestamp()) >= validBefore) {
+      const again = await client.call(payment.asset, authorizationStateCallData(from, nonce));
+      if (BigInt(again) === 0n) return { kind: 'impossible', reason: 'expired' };
+    }
+    return { kind: 'unknown', used: false };
+  }
+
+  /** Our clock only decides whether to ask; the proof of expiry is the chain's. */
+  function mayBeExpired(payment: ExactPayment): boolean {
+    return BigInt(clock.nowMs()) >= payment.authorization.validBefore * 1000n;
+  }
+
+  /** Finds who consumed the authorization: the event is indexed by payer and nonce. */
+  async function searchLogs(payment: ExactPayment, fromBlock: bigint): Promise<SettlementProof | undefined> {
+    const newest = await readHead();
+    const { from, nonce } = payment.authorization;
+    const events = [EIP3009_TOPICS.authorizationUsed, EIP3009_TOPICS.authorizationCanceled];
+    let start = fromBlock;
+    for (let range = 0; range < MAX_LOG_RANGES && start <= newest; range += 1) {
+      const end = start + network.logRangeBlocks - 1n;
+      for (const event of events) {
+        const [log] = await client.logs({
+          address: payment.asset,
+          topics: [event, addressTopic(from), nonce],
+          fromBlock: start,
+          toBlock: end < newest ? end : newest,
+        });
+        if (!log) continue;
+        if (event === EIP3009_TOPICS.authorizationCanceled)
+          return { kind: 'impossible', reason: 'cancelled' };
+        const receipt = await client.receipt(log.transactionHash);
+        if (receipt) return await readReceipt(payment, receipt);
+      }
+      start = end + 1n;
+    }
+    return undefined;
+  }
+
+  async function readReceipt(
+    payment: ExactPayment,
+    receipt: EvmReceipt,
+  ): Promise<SettlementProof | undefined> {
+    const found = findTransfer(payment, receipt);
+    if (found === undefined) return undefined;
+    if (found === 'elsewhere') return { kind: 'impossible', reason: 'used_elsewhere' };
+    if (head < receipt.blockNumber) head = receipt.blockNumber;
+    if (network.confirmations > 1) await readHead();
+    return {
+      kind: 'transferred',
+      transfer: found,
+      confirmations: Number(head - receipt.blockNumber) + 1,
+    };
+  }
+
+  return {
+    network: network.network,
+    proveSettlement,
+    currentBlock,
+    earliestSettlementBlock: block => (block > network.lookbackBlocks ? block - network.lookbackBlocks : 0n),
+    checkSetup: () => checkSetup(network, client),
+  };
+}
+
+/**
+ * The transfer that this authorization caused. USDC logs AuthorizationUsed and then Transfer, so the
+ * payer's next Transfer after our nonce is ours, also when one transaction carries many authorizations.
+ */
+function findTransfer(
+  payment: ExactPayment,
+  receipt: EvmReceipt,
+): ObservedTransfer | 'elsewhere' | undefined {
+  const { from, nonce } = payment.authorization;
+  const logs = receipt.logs.filter(log => log.address === payment.asset);
+  const used = logs.findIndex(
+    log =>
+      log.topics[0] === EIP3009_TOPICS.authorizationUsed &&
+      topicAddress(log.topics[1]) === from &&
+      log.topics[2] === nonce,
+  );
+  if (used < 0) return undefined;
+  const transfer = logs.slice(used + 1).find(log => isTransferFrom(log, from));
+  if (!transfer) return undefined;
+  const to = topicAddress(transfer.topics[2]);
+  if (to !== payment.payTo) return 'elsewhere';
+  return {
+    network: payment.network,
+    transaction: receipt.transactionHash,
+    logIndex: transfer.logIndex,
+    blockNumber: receipt.blockNumber,
+    blockHash: receipt.blockHash,
+    asset: transfer.address,
+    from,
+    to,
+    amountBaseUnits: BigInt(transfer.data),
+  };
+}
+
+function isTransferFrom(log: EvmLog, from: string): boolean {
+  return log.topics[0] === EIP3009_TOPICS.transfer && topicAddress(log.topics[1]) === from;
+}
+
+async function checkSetup(network: EvmNetwork, client: EvmClient): Promise<string[]> {
+  const { usdc, rpcSetting, title } = network;
+  try {
+    const chainId = await client.chainId();
+    if (chainId !== network.chainId) {
+      return [`${rpcSetting} serves chain ${chainId}, but ${title} is chain ${network.chainId}`];
+    }
+    const expected = domainSeparator({ ...usdc, chainId, verifyingContract: usdc.address });
+    const [separator, decimals] = await Promise.all([
+      client.call(usdc.address, DOMAIN_SEPARATOR_CALL),
+      client.call(usdc.address, DECIMALS_CALL),
+    ]);
+    const problems: string[] = [];
+    if (separator !== expected)
+      problems.push(`${rpcSetting}: USDC on ${title} has another EIP-712 domain than ours`);
+    if (BigInt(decimals) !== BigInt(usdc.decimals))
+      problems.push(`${rpcSetting}: USDC on ${title} has other decimals`);
+    return problems;
+  } catch (error) {
+    if (error instanceof GatewayError) return [`${rpcSetting}: the ${title} node does not answer`];
+    return [`${rpcSetting}: USDC on ${title} cannot be read`];
+  }
+}

@@ -1,0 +1,31 @@
+import { VERSION } from '../lib/version.ts';
+import type { SandboxNetwork } from '../sandbox/routes.ts';
+
+/** What a newcomer sees when the sandbox is up: where everything is and one request that works. */
+export function sandboxBanner(sandbox: {
+  origin: string;
+  networks: readonly SandboxNetwork[];
+  databaseUrl: string;
+  lost: boolean;
+}): string {
+  const { origin, networks } = sandbox;
+  const database = new URL(sandbox.databaseUrl);
+  const lines = [
+    `x402-topup-gateway ${VERSION}  SANDBOX  test money only: never sign here with a wallet that holds real money`,
+    '',
+    `  gateway   ${origin}`,
+    `  docs      ${origin}/docs`,
+    `  database  ${database.host}${database.pathname}  (its URL: ${origin}/sandbox/v1/info)`,
+    ...networks.map(n => `  chain     ${n.network}  ${n.rpcUrl}`),
+    ...(sandbox.lost
+      ? ['', '  The saved chain could not be restored, so database and chain were started empty.']
+      : []),
+    '',
+    'Ask what a top-up costs:',
+    `  curl -i -X POST ${origin}/api/v1/x402/top-up`,
+    '',
+    'See a client pay it:  npm run demo        Stop:  Ctrl-C',
+    '',
+  ];
+  return lines.map(line => `${line}\n`).join('');
+}

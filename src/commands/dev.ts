@@ -1,0 +1,97 @@
+import { buildApp } from '../app.ts';
+import { EVM_NETWORKS } from '../chains/evm-networks.ts';
+import { loadConfig } from '../config.ts';
+import { emptyDatabase, migrate } from '../db/migrate.ts';
+import { DEFAULT_CELL } from '../db/queryable.ts';
+import { createLog } from '../http/log.ts';
+import { systemClock } from '../lib/clock.ts';
+import { startLocalEvmChain } from '../local/evm-chain.ts';
+import { startLocalPostgres } from '../local/postgres.ts';
+import type { SandboxNetwork } from '../sandbox/routes.ts';
+import { createServices } from '../services.ts';
+import { sandboxBanner } from './banner.ts';
+import { stopOnSignal } from './lifecycle.ts';
+import { loadSandboxKeys } from './sandbox-keys.ts';
+
+const CELLS = [DEFAULT_CELL];
+
+/** 1000 ETH: gas never runs out in a sandbox. */
+const GAS_WEI = 1_000n * 10n ** 18n;
+
+/** A client under test may be told any name of this machine; some published clients sign Venice's own. */
+const SIGN_IN_DOMAINS = '127.0.0.1,localhost,api.venice.ai,venice.ai';
+
+/**
+ * The sandbox: a real PostgreSQL, a local Base chain and the gateway in front of them, with nothing to
+ * configure. Database and chain are one snapshot: when the chain cannot be restored, the database is emptied
+ * too, because credit without its payments would be a lie.
+ */
+export async function dev(): Promise<void> {
+  const settings = loadConfig('sandbox', withSandboxDefaults(process.env));
+  const log = createLog(settings.logLevel);
+  const { dataDir } = settings;
+  const keys = loadSandboxKeys(dataDir);
+  const report = (line: string) => log.debug({}, line);
+
+  const [postgres, chains] = await Promise.all([
+    startLocalPostgres({ dataDir, log: report }),
+    Promise.all(
+      EVM_NETWORKS.filter(n => settings.networks.includes(n.network)).map(async network => ({
+        network,
+        chain: await startLocalEvmChain({
+          dataDir,
+          chainId: network.chainId,
+          token: network.usdc,
+          log: report,
+        }),
+      })),
+    ),
+  ]);
+  const { databaseUrl } = postgres;
+  await migrate({ databaseUrl, cells: CELLS, log: report });
+  const lost = !postgres.fresh && chains.some(({ chain }) => !chain.restored);
+  if (lost) await emptyDatabase({ databaseUrl, cells: CELLS });
+
+  for (const { chain } of chains) await chain.fundGas(keys.evmSender, GAS_WEI);
+
+  const origin = settings.publicOrigin || `http://127.0.0.1:${settings.port}`;
+  const config = loadConfig('sandbox', withSandboxDefaults(process.env), {
+    DATABASE_URL: databaseUrl,
+    PUBLIC_ORIGIN: origin,
+    EVM_PAY_TO: settings.evmPayTo || keys.evmPayTo,
+    EVM_PRIVATE_KEY: keys.evmPrivateKey,
+    ...Object.fromEntries(chains.map(({ network, chain }) => [network.rpcSetting, chain.rpcUrl])),
+  });
+  const services = createServices(config, { log, clock: systemClock });
+  const networks = chains.map(
+    ({ network, chain }): SandboxNetwork => ({
+      network: network.network,
+      rpcUrl: chain.rpcUrl,
+      asset: network.usdc.address,
+      assetDecimals: network.usdc.decimals,
+      payTo: config.evmPayTo,
+      mint: (address, amount) => chain.mint(address, amount),
+    }),
+  );
+
+  async function reset(): Promise<void> {
+    await services.whilePaused(async () => {
+      for (const { chain } of chains) {
+        await chain.reset();
+        await chain.fundGas(keys.evmSender, GAS_WEI);
+      }
+      await emptyDatabase({ databaseUrl, cells: CELLS });
+    });
+  }
+
+  const sandbox = { publicOrigin: origin, databaseUrl, networks, reset };
+  const app = await buildApp({ config, services, log, clock: systemClock, sandbox });
+  await services.start();
+  await app.listen({ host: config.host, port: config.port });
+  process.stdout.write(sandboxBanner({ origin, networks, databaseUrl, lost }));
+  await stopOnSignal(app, [services.stop, ...chains.map(({ chain }) => chain.stop), postgres.stop], log);
+}
+
+function withSandboxDefaults(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { LOG_LEVEL: 'warn', RATE_LIMITS: 'off', SIWX_DOMAINS: SIGN_IN_DOMAINS, ...env };
+}

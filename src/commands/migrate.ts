@@ -1,0 +1,14 @@
+import { findMissingMigrations, migrate } from '../db/migrate.ts';
+import { DEFAULT_CELL } from '../db/queryable.ts';
+
+/** `topup-gateway migrate [--check]`: exit 1 with `--check` when something is missing. */
+export async function migrateCommand(args: string[]): Promise<void> {
+  const databaseUrl = process.env['DATABASE_URL'];
+  if (!databaseUrl) throw new Error('DATABASE_URL is required');
+  const checkOnly = args.includes('--check');
+  const options = { databaseUrl, cells: [DEFAULT_CELL] };
+  const names = await (checkOnly ? findMissingMigrations(options) : migrate(options));
+  const verb = checkOnly ? 'missing' : 'ran';
+  process.stdout.write(names.length === 0 ? 'up to date\n' : names.map(name => `${verb} ${name}\n`).join(''));
+  if (checkOnly && names.length > 0) process.exitCode = 1;
+}

@@ -1,0 +1,25 @@
+import { stringify } from 'yaml';
+import { buildApp } from '../app.ts';
+import { loadConfig } from '../config.ts';
+import { createLog } from '../http/log.ts';
+import { systemClock } from '../lib/clock.ts';
+import { createServices } from '../services.ts';
+
+/** Builds the app without connecting to anything and writes its OpenAPI document as YAML. */
+export async function openapi(): Promise<void> {
+  const config = loadConfig('serve', {
+    DATABASE_URL: 'postgres://unused.invalid/unused',
+    PUBLIC_ORIGIN: 'https://pay.example.com',
+    EVM_PAY_TO: `0x${'1'.repeat(40)}`,
+    EVM_PRIVATE_KEY: `0x${'1'.repeat(64)}`,
+    BASE_RPC_URL: 'http://unused.invalid',
+    LOG_LEVEL: 'silent',
+  });
+  const log = createLog('silent');
+  const services = createServices(config, { log, clock: systemClock });
+  const app = await buildApp({ config, services, log, clock: systemClock });
+  await app.ready();
+  process.stdout.write(stringify(app.swagger(), { aliasDuplicateObjects: false, lineWidth: 110 }));
+  await app.close();
+  await services.stop();
+}

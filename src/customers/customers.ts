@@ -1,0 +1,68 @@
+import { type CellName, cellName, DEFAULT_CELL, type Queryable } from '../db/queryable.ts';
+import { assert } from '../lib/assert.ts';
+import { newId } from '../lib/ids.ts';
+import type { Environment } from '../ports/environment.ts';
+
+/** A customer and where its ledger account lives. */
+export interface Customer {
+  customerId: string;
+  accountId: bigint;
+  cell: CellName;
+}
+
+interface CustomerRow {
+  customer_id: string;
+  account_id: string;
+  cell: string;
+}
+
+const toCustomer = (row: CustomerRow): Customer => ({
+  customerId: row.customer_id,
+  accountId: BigInt(row.account_id),
+  cell: cellName(row.cell),
+});
+
+/**
+ * A wallet's CAIP-10 account id in canonical form. The network is part of the identity: the same address on
+ * another chain can be a contract that somebody else controls.
+ */
+export function walletIdentity(network: string, wallet: string): string {
+  return `${network}:${network.startsWith('eip155:') ? wallet.toLowerCase() : wallet}`;
+}
+
+/** Finds the customer that a wallet belongs to, or makes one; safe against any number of racing callers. */
+export async function resolveWallet(
+  db: Queryable,
+  wallet: { environment: Environment; network: string; address: string },
+): Promise<Customer> {
+  const result = await db.query<CustomerRow>({
+    name: 'directory.resolve_customer',
+    text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, $5)',
+    values: [
+      wallet.environment,
+      'wallet',
+      walletIdentity(wallet.network, wallet.address),
+      newId(),
+      DEFAULT_CELL,
+    ],
+  });
+  const [row] = result.rows;
+  assert(row, 'resolve_customer answers one row');
+  return toCustomer(row);
+}
+
+/** The customer that a wallet belongs to; undefined for a wallet never seen. */
+export async function findWallet(
+  db: Queryable,
+  wallet: { environment: Environment; network: string; address: string },
+): Promise<Customer | undefined> {
+  const result = await db.query<CustomerRow>({
+    name: 'directory.find_customer',
+    text: `SELECT c.customer_id, c.account_id, c.cell
+           FROM directory.customer_identity i JOIN directory.customer c ON c.customer_id = i.customer_id
+           WHERE i.environment = $1 AND i.kind = $2 AND i.value = $3`,
+    values: [wallet.environment, 'wallet', walletIdentity(wallet.network, wallet.address)],
+  });
+  const [row] = result.rows;
+  return row && toCustomer(row);
+}

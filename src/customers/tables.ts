@@ -1,0 +1,67 @@
+import {
+  bigint,
+  foreignKey,
+  index,
+  pgSchema,
+  primaryKey,
+  text,
+  timestamp,
+  unique,
+  uuid,
+} from 'drizzle-orm/pg-core';
+
+/**
+ * The directory's tables for lists and joins. `migrations/directory` is the truth; a test compares the two.
+ */
+const directory = pgSchema('directory');
+
+const createdAt = () => timestamp('created_at', { withTimezone: true }).notNull().defaultNow();
+
+export const customer = directory.table(
+  'customer',
+  {
+    customerId: uuid('customer_id').notNull(),
+    environment: text('environment').notNull(),
+    accountId: bigint('account_id', { mode: 'bigint' }).generatedAlwaysAsIdentity().notNull(),
+    cell: text('cell').notNull(),
+    createdAt: createdAt(),
+  },
+  table => [
+    primaryKey({ name: 'customer_pkey', columns: [table.customerId] }),
+    unique('customer_account_key').on(table.accountId),
+    unique('customer_environment_key').on(table.customerId, table.environment),
+  ],
+);
+
+export const customerIdentity = directory.table(
+  'customer_identity',
+  {
+    environment: text('environment').notNull(),
+    kind: text('kind').notNull(),
+    value: text('value').notNull(),
+    customerId: uuid('customer_id').notNull(),
+    createdAt: createdAt(),
+  },
+  table => [
+    primaryKey({ name: 'customer_identity_pkey', columns: [table.environment, table.kind, table.value] }),
+    foreignKey({
+      name: 'customer_identity_customer_fkey',
+      columns: [table.customerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+    index('customer_identity_customer_idx').on(table.customerId),
+  ],
+);
+
+export const proofNonce = directory.table(
+  'proof_nonce',
+  {
+    wallet: text('wallet').notNull(),
+    nonce: text('nonce').notNull(),
+    expiresAt: timestamp('expires_at', { withTimezone: true }).notNull(),
+  },
+  table => [
+    primaryKey({ name: 'proof_nonce_pkey', columns: [table.wallet, table.nonce] }),
+    index('proof_nonce_expires_idx').on(table.expiresAt),
+  ],
+);

@@ -1,0 +1,147 @@
+import type { Clock } from '../lib/clock.ts';
+import {
+  authorizationDigest,
+  authorizationStateCallData,
+  balanceOfCallData,
+  domainSeparator,
+  type TokenDomain,
+  transferCallData,
+} from '../lib/eip3009.ts';
+import { GatewayError } from '../lib/errors.ts';
+import { recoverAddress } from '../lib/secp256k1.ts';
+import { type EvmClient, EvmRevertError } from '../ports/evm-client.ts';
+import type { Facilitator, SettleResult, VerifyResult } from '../ports/facilitator.ts';
+import type { ExactPayment } from '../ports/payment.ts';
+import type { ContractWalletVerifier } from './contract-wallet.ts';
+import type { EvmSender } from './evm-sender.ts';
+
+/** The token needs the authorization to be valid when the block is made, which is a little later. */
+const MIN_VALIDITY_SECONDS = 6n;
+
+/**
+ * An authorization that is valid for days could stay undecided for days. Published clients sign at most an
+ * hour ahead.
+ */
+export const MAX_VALIDITY_SECONDS = 7_200n;
+
+/** What the embedded facilitator needs to serve one EVM network. */
+export interface EmbeddedNetwork {
+  network: string;
+  token: TokenDomain;
+  settleGas: bigint;
+  client: EvmClient;
+  sender: EvmSender;
+  contractWallets: ContractWalletVerifier;
+}
+
+/**
+ * The facilitator inside this process: it checks EIP-3009 payments against the token itself and sends them
+ * with our own key. The signature of an ordinary wallet is checked natively, a contract wallet's by the
+ * official x402 scheme.
+ */
+export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], clock: Clock): Facilitator {
+  const byNetwork = new Map(
+    networks.map(n => [n.network, { ...n, separator: domainSeparator(n.token) }] as const),
+  );
+
+  function networkOf(payment: ExactPayment) {
+    const network = byNetwork.get(payment.network);
+    if (!network) throw new GatewayError('unsupported_network', `no facilitator for ${payment.network}`);
+    return network;
+  }
+
+  function isSignedByKey(payment: ExactPayment): boolean {
+    const { authorization } = payment;
+    if (authorization.signature.length !== 132) return false;
+    const digest = authorizationDigest(networkOf(payment).separator, authorization);
+    return recoverAddress(digest, authorization.signature) === authorization.from;
+  }
+
+  async function verify(payment: ExactPayment): Promise<VerifyResult> {
+    const { client, contractWallets } = networkOf(payment);
+    const { authorization } = payment;
+    if (!isSignedByKey(payment)) {
+      const code = await client.code(authorization.from);
+      if (code === '0x') return invalid('invalid_exact_evm_signature', 'the signature is not the payer’s');
+      const refusal = await contractWallets.verify(payment);
+      if (refusal) return refusal;
+    }
+    const untimely = checkValidity(payment, clock);
+    if (untimely) return untimely;
+    try {
+      await client.call(payment.asset, transferCallData(authorization, authorization.signature));
+      return { kind: 'valid' };
+    } catch (error) {
+      if (error instanceof EvmRevertError) return diagnose(payment, client, error);
+      throw error;
+    }
+  }
+
+  async function settle(paymentId: string, payment: ExactPayment): Promise<SettleResult> {
+    try {
+      const { sender, settleGas } = networkOf(payment);
+      const { authorization } = payment;
+      return await sender.send(paymentId, {
+        to: payment.asset,
+        data: transferCallData(authorization, authorization.signature),
+        gas: settleGas,
+      });
+    } catch (error) {
+      return { kind: 'unknown', message: error instanceof Error ? error.message : 'settle failed' };
+    }
+  }
+
+  return {
+    name: 'embedded',
+    supports: network => byNetwork.has(network),
+    verifySignature: payment => Promise.resolve(isSignedByKey(payment)),
+    verify,
+    settle,
+  };
+}
+
+function invalid(reason: string, message: string): VerifyResult {
+  return { kind: 'invalid', reason, message };
+}
+
+function checkValidity(payment: ExactPayment, clock: Clock): VerifyResult | undefined {
+  const now = BigInt(Math.floor(clock.nowMs() / 1000));
+  const { validAfter, validBefore } = payment.authorization;
+  if (validBefore < now + MIN_VALIDITY_SECONDS) {
+    return invalid('invalid_exact_evm_payload_authorization_valid_before', 'the authorization has expired');
+  }
+  if (validBefore > now + MAX_VALIDITY_SECONDS) {
+    return invalid(
+      'invalid_exact_evm_payload_authorization_valid_before',
+      `the authorization may be valid for at most ${MAX_VALIDITY_SECONDS} seconds`,
+    );
+  }
+  if (validAfter > now) {
+    return invalid(
+      'invalid_exact_evm_payload_authorization_valid_after',
+      'the authorization is not valid yet',
+    );
+  }
+  return undefined;
+}
+
+/** The token refused the transfer in simulation: tell the payer why, as precisely as two reads allow. */
+async function diagnose(
+  payment: ExactPayment,
+  client: EvmClient,
+  error: EvmRevertError,
+): Promise<VerifyResult> {
+  const { from, nonce } = payment.authorization;
+  const [state, balance] = await Promise.all([
+    client.call(payment.asset, authorizationStateCallData(from, nonce)),
+    client.call(payment.asset, balanceOfCallData(from)),
+  ]);
+  if (BigInt(state) !== 0n) return { kind: 'already_used' };
+  if (BigInt(balance) < payment.amountBaseUnits) {
+    return invalid('invalid_exact_evm_insufficient_balance', 'the wallet does not hold enough USDC');
+  }
+  return invalid(
+    'invalid_exact_evm_transaction_simulation_failed',
+    `the token refuses the transfer: ${error.reason}`,
+  );
+}

@@ -1,0 +1,85 @@
+import type { FastifyInstance } from 'fastify';
+import { Type } from 'typebox';
+
+/** One thing that readiness depends on. */
+export interface ReadinessCheck {
+  name: string;
+  /** @returns problems, each naming the setting to change; an empty list is good. Must have a deadline. */
+  run: () => Promise<string[]>;
+}
+
+const CheckResult = Type.Object({
+  name: Type.String({ description: 'Part that was checked' }),
+  ok: Type.Boolean(),
+  problems: Type.Array(Type.String()),
+});
+
+const Readiness = Type.Object(
+  {
+    status: Type.Union([Type.Literal('ready'), Type.Literal('not_ready'), Type.Literal('draining')]),
+    checks: Type.Array(CheckResult),
+  },
+  { $id: 'Readiness', description: 'What the gateway depends on' },
+);
+
+/** Checks run for everybody at most this often, so that probing cannot become a load on the node. */
+const CACHE_MS = 1_000;
+
+/** `/healthz` says that the process runs, `/readyz` that it can take money. */
+export function registerHealth(
+  app: FastifyInstance,
+  options: { checks: readonly ReadinessCheck[]; isDraining: () => boolean },
+): void {
+  let cached:
+    | { atMs: number; result: Promise<{ name: string; ok: boolean; problems: string[] }[]> }
+    | undefined;
+
+  function runChecks() {
+    if (!cached || performance.now() - cached.atMs > CACHE_MS) {
+      cached = {
+        atMs: performance.now(),
+        result: Promise.all(
+          options.checks.map(async check => {
+            const problems = await check.run().catch(() => [`${check.name} does not answer`]);
+            return { name: check.name, ok: problems.length === 0, problems };
+          }),
+        ),
+      };
+    }
+    return cached.result;
+  }
+
+  app.get(
+    '/healthz',
+    {
+      schema: {
+        tags: ['operation'],
+        operationId: 'getHealth',
+        summary: 'Whether the process runs',
+        response: { 200: Type.Object({ status: Type.Literal('ok') }) },
+      },
+    },
+    () => ({ status: 'ok' as const }),
+  );
+
+  app.get(
+    '/readyz',
+    {
+      schema: {
+        tags: ['operation'],
+        operationId: 'getReadiness',
+        summary: 'Whether the gateway can take payments: database, migrations, chains, gas',
+        response: { 200: Readiness, 503: Readiness },
+      },
+    },
+    async (_request, reply) => {
+      const checks = await runChecks();
+      const ready = checks.every(check => check.ok);
+      const status = options.isDraining() ? 'draining' : ready ? 'ready' : 'not_ready';
+      return reply
+        .code(status === 'ready' ? 200 : 503)
+        .header('cache-control', 'no-store')
+        .send({ status, checks });
+    },
+  );
+}

@@ -1,0 +1,128 @@
+import {
+  bigint,
+  boolean,
+  customType,
+  date,
+  index,
+  numeric,
+  pgSchema,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  unique,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import type { CellName } from '../db/queryable.ts';
+
+/** Sets of sequence numbers; drizzle has no type of its own for them. */
+const int8multirange = customType<{ data: string }>({ dataType: () => 'int8multirange' });
+
+const int8 = (name: string) => bigint(name, { mode: 'bigint' }).notNull();
+const instant = (name: string) => timestamp(name, { withTimezone: true }).notNull();
+
+/** The ledger's tables of one cell, for lists. The migrations are the truth; a test compares the two. */
+export function ledgerTables(cell: CellName) {
+  const schema = pgSchema(cell);
+  const account = schema.table(
+    'account',
+    {
+      accountId: int8('account_id'),
+      environment: text('environment').notNull(),
+      frozen: boolean('frozen').notNull().default(false),
+      posted: int8('posted'),
+      held: int8('held'),
+      unburned: int8('unburned'),
+      creditLine: int8('credit_line'),
+      seq: int8('seq'),
+      nextDue: instant('next_due'),
+      createdAt: instant('created_at'),
+    },
+    table => [
+      primaryKey({ name: 'account_pkey', columns: [table.accountId] }),
+      unique('account_environment_key').on(table.accountId, table.environment),
+      index('account_next_due_idx').on(table.nextDue),
+    ],
+  );
+  const transfer = schema.table(
+    'transfer',
+    {
+      accountId: int8('account_id'),
+      id: uuid('id').notNull(),
+      seq: int8('seq'),
+      amount: int8('amount'),
+      balanceAfter: int8('balance_after'),
+      holdAmount: int8('hold_amount'),
+      createdAt: instant('created_at'),
+      code: smallint('code').notNull(),
+      contra: smallint('contra').notNull(),
+    },
+    table => [
+      primaryKey({ name: 'transfer_pkey', columns: [table.accountId, table.id] }),
+      index('transfer_seq_idx').on(table.accountId, table.seq),
+    ],
+  );
+  const hold = schema.table(
+    'hold',
+    {
+      accountId: int8('account_id'),
+      id: uuid('id').notNull(),
+      amount: int8('amount'),
+      expiresAt: instant('expires_at'),
+    },
+    table => [primaryKey({ name: 'hold_pkey', columns: [table.accountId, table.id] })],
+  );
+  const creditGrant = schema.table(
+    'credit_grant',
+    {
+      accountId: int8('account_id'),
+      id: uuid('id').notNull(),
+      source: text('source').notNull(),
+      contra: smallint('contra').notNull(),
+      amount: int8('amount'),
+      remaining: int8('remaining'),
+      priority: smallint('priority').notNull(),
+      createdAt: instant('created_at'),
+      expiresAt: instant('expires_at'),
+      endsAt: instant('ends_at'),
+      voided: boolean('voided').notNull().default(false),
+    },
+    table => [primaryKey({ name: 'credit_grant_pkey', columns: [table.accountId, table.id] })],
+  );
+  const operatorAction = schema.table(
+    'operator_action',
+    {
+      accountId: int8('account_id'),
+      id: uuid('id').notNull(),
+      action: text('action').notNull(),
+      originalId: uuid('original_id'),
+      amount: int8('amount'),
+      reason: text('reason').notNull(),
+      actor: text('actor').notNull(),
+      createdAt: instant('created_at'),
+    },
+    table => [primaryKey({ name: 'operator_action_pkey', columns: [table.accountId, table.id] })],
+  );
+  const transferWindow = schema.table(
+    'transfer_window',
+    {
+      singleton: boolean('singleton').notNull().default(true),
+      idFrom: uuid('id_from').notNull(),
+      idUntil: uuid('id_until').notNull(),
+    },
+    table => [primaryKey({ name: 'transfer_window_pkey', columns: [table.singleton] })],
+  );
+  const checkpoint = schema.table(
+    'checkpoint',
+    {
+      accountId: int8('account_id'),
+      month: date('month').notNull(),
+      transfers: int8('transfers'),
+      amount: numeric('amount').notNull(),
+      seqs: int8multirange('seqs').notNull(),
+      createdAt: instant('created_at'),
+    },
+    table => [primaryKey({ name: 'checkpoint_pkey', columns: [table.accountId, table.month] })],
+  );
+  return { account, transfer, hold, creditGrant, operatorAction, transferWindow, checkpoint };
+}

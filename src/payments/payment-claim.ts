@@ -1,0 +1,57 @@
+import { type CellName, cellName, type Queryable } from '../db/queryable.ts';
+import { assert } from '../lib/assert.ts';
+import type { Environment } from '../ports/environment.ts';
+
+/** Who owns a signed payment in the whole deployment. */
+export interface PaymentClaim {
+  /** True when this call made the claim. */
+  claimed: boolean;
+  paymentId: string;
+  accountId: bigint;
+  environment: Environment;
+  cell: CellName;
+}
+
+interface ClaimRow {
+  claimed: boolean;
+  payment_id: string;
+  account_id: string;
+  environment: Environment;
+  cell: string;
+}
+
+function toClaim(row: ClaimRow): PaymentClaim {
+  return {
+    claimed: row.claimed,
+    paymentId: row.payment_id,
+    accountId: BigInt(row.account_id),
+    environment: row.environment,
+    cell: cellName(row.cell),
+  };
+}
+
+/** Claims a payment for an account; of any number of racing callers exactly one claims. */
+export async function claimPayment(
+  db: Queryable,
+  claim: { identity: string; paymentId: string; accountId: bigint; environment: Environment; cell: CellName },
+): Promise<PaymentClaim> {
+  const result = await db.query<ClaimRow>({
+    name: 'directory.claim_payment',
+    text: 'SELECT claimed, payment_id, account_id, environment, cell FROM directory.claim_payment($1, $2, $3, $4, $5)',
+    values: [claim.identity, claim.paymentId, claim.accountId, claim.environment, claim.cell],
+  });
+  const [row] = result.rows;
+  assert(row, 'claim_payment answers one row');
+  return toClaim(row);
+}
+
+export async function findClaim(db: Queryable, identity: string): Promise<PaymentClaim | undefined> {
+  const result = await db.query<ClaimRow>({
+    name: 'directory.find_payment_claim',
+    text: `SELECT false AS claimed, payment_id, account_id, environment, cell
+           FROM directory.payment_claim WHERE identity = $1`,
+    values: [identity],
+  });
+  const [row] = result.rows;
+  return row && toClaim(row);
+}

@@ -1,0 +1,231 @@
+import type { CellName, Queryable } from '../db/queryable.ts';
+import { assert } from '../lib/assert.ts';
+import type { ObservedTransfer } from '../ports/chain.ts';
+import type { Environment } from '../ports/environment.ts';
+import type { ExactPayment } from '../ports/payment.ts';
+import type { Payment, PaymentState } from './payment.ts';
+import { decodeSigned, encodeSigned } from './signed-codec.ts';
+
+/** Statements on the payments of one cell. Each is one round trip by key. */
+
+interface PaymentRow {
+  payment_id: string;
+  account_id: string;
+  environment: Environment;
+  source: string;
+  facilitator: string;
+  signed: unknown;
+  state: PaymentState;
+  reason: string | null;
+  from_block: string;
+  transaction: string | null;
+  credited_nano_usd: string | null;
+  available_nano_usd: string | null;
+  created_at: Date;
+  updated_at: Date;
+}
+
+const COLUMNS =
+  'payment_id, account_id, environment, source, facilitator, signed, state, reason, from_block, transaction, ' +
+  'credited_nano_usd, available_nano_usd, created_at, updated_at';
+
+function toPayment(row: PaymentRow): Payment {
+  const optional = (value: string | null) => (value === null ? undefined : BigInt(value));
+  return {
+    paymentId: row.payment_id,
+    accountId: BigInt(row.account_id),
+    environment: row.environment,
+    source: row.source,
+    facilitator: row.facilitator,
+    signed: decodeSigned(row.signed),
+    state: row.state,
+    reason: row.reason ?? undefined,
+    fromBlock: BigInt(row.from_block),
+    transaction: row.transaction ?? undefined,
+    creditedNanoUsd: optional(row.credited_nano_usd),
+    availableNanoUsd: optional(row.available_nano_usd),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+export interface NewPayment {
+  paymentId: string;
+  accountId: bigint;
+  environment: Environment;
+  source: string;
+  facilitator: string;
+  signed: ExactPayment;
+  fromBlock: bigint;
+  /** How long the accepting request alone works on it before the reconciler may. */
+  leaseMs: number;
+}
+
+/**
+ * Stores an accepted payment in state `settling`, opening its account when it is the first. Committed
+ * before anything is sent.
+ * @returns false when the payment was stored before.
+ */
+export async function openPayment(db: Queryable, cell: CellName, payment: NewPayment): Promise<boolean> {
+  const { signed } = payment;
+  const result = await db.query<{ created: boolean }>({
+    name: `${cell}.open_payment`,
+    text: `SELECT created FROM "${cell}".open_payment($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+    values: [
+      payment.paymentId,
+      payment.accountId,
+      payment.environment,
+      signed.identity,
+      payment.source,
+      payment.facilitator,
+      signed.scheme,
+      signed.network,
+      signed.asset,
+      signed.payTo,
+      signed.payer,
+      signed.amountBaseUnits,
+      encodeSigned(signed),
+      payment.fromBlock,
+      payment.leaseMs,
+    ],
+  });
+  return result.rows[0]?.created === true;
+}
+
+export async function findPayment(
+  db: Queryable,
+  cell: CellName,
+  paymentId: string,
+): Promise<Payment | undefined> {
+  const result = await db.query<PaymentRow>({
+    name: `${cell}.find_payment`,
+    text: `SELECT ${COLUMNS} FROM "${cell}".payment WHERE payment_id = $1`,
+    values: [paymentId],
+  });
+  const [row] = result.rows;
+  return row && toPayment(row);
+}
+
+/** Moves an open payment on; a payment that is credited or failed stays as it is. */
+export async function noteProgress(
+  db: Queryable,
+  cell: CellName,
+  paymentId: string,
+  progress: { state: 'broadcast' | 'pending'; reason?: string; transaction?: string; dueInMs: number },
+): Promise<void> {
+  await db.query({
+    name: `${cell}.note_payment_progress`,
+    text: `UPDATE "${cell}".payment SET state = $2, reason = $3, transaction = coalesce($4, transaction),
+             due_at = now() + $5 * interval '1 ms', updated_at = now()
+           WHERE payment_id = $1 AND state IN ('settling', 'broadcast', 'pending')`,
+    values: [
+      paymentId,
+      progress.state,
+      progress.reason ?? null,
+      progress.transaction ?? null,
+      progress.dueInMs,
+    ],
+  });
+}
+
+/** Ends an open payment that the chain proves can not, or did not, move money. */
+export async function failPayment(
+  db: Queryable,
+  cell: CellName,
+  paymentId: string,
+  failure: { reason: string; transaction?: string },
+): Promise<void> {
+  await db.query({
+    name: `${cell}.fail_payment`,
+    text: `SELECT "${cell}".fail_payment($1, $2, $3)`,
+    values: [paymentId, failure.reason, failure.transaction ?? null],
+  });
+}
+
+export interface Credit {
+  creditedNanoUsd: bigint;
+  availableNanoUsd: bigint;
+  transaction: string;
+  /** False when the payment had been credited before; the other fields are the stored answer then. */
+  first: boolean;
+}
+
+/**
+ * Credits a payment by the transfer that the chain reports: grant, payment state, stored answer and event in
+ * one transaction, at most once however many callers prove it at the same time.
+ * @param contra the chart's code of the network's receipts
+ */
+export async function creditPayment(
+  db: Queryable,
+  cell: CellName,
+  credit: { paymentId: string; transfer: ObservedTransfer; amountNanoUsd: bigint; contra: number },
+): Promise<Credit> {
+  const { transfer } = credit;
+  const result = await db.query<{ first: boolean; credited: string; available: string; transaction: string }>(
+    {
+      name: `${cell}.credit_payment`,
+      text: `SELECT first, credited, available, transaction FROM "${cell}".credit_payment($1, $2, $3, $4, $5, $6)`,
+      values: [
+        credit.paymentId,
+        credit.amountNanoUsd,
+        credit.contra,
+        transfer.transaction,
+        transfer.logIndex,
+        transfer.blockNumber,
+      ],
+    },
+  );
+  const [row] = result.rows;
+  assert(row, 'credit_payment answers one row');
+  return {
+    first: row.first,
+    creditedNanoUsd: BigInt(row.credited),
+    availableNanoUsd: BigInt(row.available),
+    transaction: row.transaction,
+  };
+}
+
+/**
+ * Takes open payments whose time has come, so that no other worker takes them for `leaseMs`.
+ */
+export async function claimOpenPayments(
+  db: Queryable,
+  cell: CellName,
+  options: { limit: number; leaseMs: number },
+): Promise<Payment[]> {
+  const result = await db.query<PaymentRow>({
+    name: `${cell}.claim_open_payments`,
+    text: `UPDATE "${cell}".payment SET due_at = now() + $2 * interval '1 ms', attempts = attempts + 1
+           WHERE payment_id IN (
+             SELECT payment_id FROM "${cell}".payment
+             WHERE state IN ('settling', 'broadcast', 'pending') AND due_at <= now()
+             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+           RETURNING ${COLUMNS}`,
+    values: [options.limit, options.leaseMs],
+  });
+  return result.rows.map(toPayment);
+}
+
+/** Makes every open payment due now: at start, after a crash, nobody is waiting for them. */
+export async function expireLeases(db: Queryable, cell: CellName): Promise<void> {
+  await db.query({
+    name: `${cell}.expire_payment_leases`,
+    text: `UPDATE "${cell}".payment SET due_at = now()
+           WHERE state IN ('settling', 'broadcast', 'pending') AND due_at > now()`,
+    values: [],
+  });
+}
+
+/** Registers which environment's money a network carries. */
+export async function registerNetworks(
+  db: Queryable,
+  cell: CellName,
+  networks: readonly { network: string; environment: Environment }[],
+): Promise<void> {
+  await db.query({
+    name: `${cell}.register_networks`,
+    text: `INSERT INTO "${cell}".network (network, environment)
+           SELECT n, e FROM unnest($1::text[], $2::text[]) u(n, e) ON CONFLICT DO NOTHING`,
+    values: [networks.map(n => n.network), networks.map(n => n.environment)],
+  });
+}

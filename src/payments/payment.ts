@@ -1,0 +1,30 @@
+import type { Environment } from '../ports/environment.ts';
+import type { ExactPayment } from '../ports/payment.ts';
+
+/**
+ * settling: committed before anything is sent. broadcast: our transaction's hash is known. pending: the
+ * request stopped waiting, the outcome is unknown. credited and failed are proven by the chain.
+ */
+export type PaymentState = 'settling' | 'broadcast' | 'pending' | 'credited' | 'failed';
+
+export interface Payment {
+  paymentId: string;
+  accountId: bigint;
+  environment: Environment;
+  source: string;
+  facilitator: string;
+  signed: ExactPayment;
+  state: PaymentState;
+  reason: string | undefined;
+  fromBlock: bigint;
+  transaction: string | undefined;
+  creditedNanoUsd: bigint | undefined;
+  availableNanoUsd: bigint | undefined;
+  createdAt: Date;
+  updatedAt: Date;
+}
+
+/** True while only the chain can tell what becomes of the payment. */
+export function isOpen(payment: Payment): boolean {
+  return payment.state !== 'credited' && payment.state !== 'failed';
+}

@@ -1,0 +1,129 @@
+import {
+  bigint,
+  index,
+  integer,
+  jsonb,
+  numeric,
+  pgSchema,
+  primaryKey,
+  text,
+  timestamp,
+  unique,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import type { CellName } from '../db/queryable.ts';
+
+/** Tables of payments for lists and joins. The migrations are the truth; a test compares the two. */
+
+const createdAt = () => timestamp('created_at', { withTimezone: true }).notNull().defaultNow();
+
+const directory = pgSchema('directory');
+
+export const paymentClaim = directory.table(
+  'payment_claim',
+  {
+    identity: text('identity').notNull(),
+    paymentId: uuid('payment_id').notNull(),
+    accountId: bigint('account_id', { mode: 'bigint' }).notNull(),
+    environment: text('environment').notNull(),
+    cell: text('cell').notNull(),
+    createdAt: createdAt(),
+  },
+  table => [
+    primaryKey({ name: 'payment_claim_pkey', columns: [table.identity] }),
+    unique('payment_claim_payment_key').on(table.paymentId),
+  ],
+);
+
+export const evmSender = directory.table(
+  'evm_sender',
+  {
+    network: text('network').notNull(),
+    sender: text('sender').notNull(),
+    nextNonce: bigint('next_nonce', { mode: 'bigint' }).notNull(),
+  },
+  table => [primaryKey({ name: 'evm_sender_pkey', columns: [table.network, table.sender] })],
+);
+
+export const evmTransaction = directory.table(
+  'evm_transaction',
+  {
+    network: text('network').notNull(),
+    sender: text('sender').notNull(),
+    nonce: bigint('nonce', { mode: 'bigint' }).notNull(),
+    hash: text('hash').notNull(),
+    raw: text('raw').notNull(),
+    paymentId: uuid('payment_id').notNull(),
+    createdAt: createdAt(),
+  },
+  table => [
+    primaryKey({
+      name: 'evm_transaction_pkey',
+      columns: [table.network, table.sender, table.nonce, table.hash],
+    }),
+    unique('evm_transaction_payment_key').on(table.paymentId),
+  ],
+);
+
+/** The payment tables of one cell. */
+export function paymentTables(cell: CellName) {
+  const schema = pgSchema(cell);
+  const network = schema.table(
+    'network',
+    { network: text('network').notNull(), environment: text('environment').notNull() },
+    table => [
+      primaryKey({ name: 'network_pkey', columns: [table.network] }),
+      unique('network_environment_key').on(table.network, table.environment),
+    ],
+  );
+  const payment = schema.table(
+    'payment',
+    {
+      paymentId: uuid('payment_id').notNull(),
+      accountId: bigint('account_id', { mode: 'bigint' }).notNull(),
+      environment: text('environment').notNull(),
+      identity: text('identity').notNull(),
+      source: text('source').notNull(),
+      facilitator: text('facilitator').notNull(),
+      scheme: text('scheme').notNull(),
+      network: text('network').notNull(),
+      asset: text('asset').notNull(),
+      payTo: text('pay_to').notNull(),
+      payer: text('payer').notNull(),
+      amountBaseUnits: numeric('amount_base_units', { precision: 78, scale: 0, mode: 'bigint' }).notNull(),
+      signed: jsonb('signed').notNull(),
+      state: text('state').notNull(),
+      reason: text('reason'),
+      fromBlock: bigint('from_block', { mode: 'bigint' }).notNull(),
+      transaction: text('transaction'),
+      logIndex: integer('log_index'),
+      blockNumber: bigint('block_number', { mode: 'bigint' }),
+      creditedNanoUsd: bigint('credited_nano_usd', { mode: 'bigint' }),
+      availableNanoUsd: bigint('available_nano_usd', { mode: 'bigint' }),
+      attempts: integer('attempts').notNull().default(0),
+      dueAt: timestamp('due_at', { withTimezone: true }).notNull(),
+      createdAt: createdAt(),
+      updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
+    },
+    table => [
+      primaryKey({ name: 'payment_pkey', columns: [table.paymentId] }),
+      unique('payment_identity_key').on(table.identity),
+      unique('payment_transfer_key').on(table.network, table.transaction, table.logIndex),
+      index('payment_open_idx').on(table.dueAt),
+      index('payment_account_idx').on(table.accountId, table.createdAt),
+    ],
+  );
+  const outbox = schema.table(
+    'outbox',
+    {
+      eventId: uuid('event_id').notNull(),
+      accountId: bigint('account_id', { mode: 'bigint' }).notNull(),
+      environment: text('environment').notNull(),
+      type: text('type').notNull(),
+      payload: jsonb('payload').notNull(),
+      createdAt: createdAt(),
+    },
+    table => [primaryKey({ name: 'outbox_pkey', columns: [table.eventId] })],
+  );
+  return { network, payment, outbox };
+}

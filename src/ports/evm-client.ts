@@ -1,0 +1,51 @@
+/** A call that the node executed and that reverted; `reason` is the contract's text when it gave one. */
+export class EvmRevertError extends Error {
+  constructor(readonly reason: string) {
+    super(`execution reverted: ${reason}`);
+    this.name = 'EvmRevertError';
+  }
+}
+
+export interface EvmLog {
+  address: string;
+  topics: string[];
+  data: string;
+  logIndex: number;
+}
+
+export interface EvmReceipt {
+  transactionHash: string;
+  blockNumber: bigint;
+  blockHash: string;
+  succeeded: boolean;
+  logs: EvmLog[];
+}
+
+export interface EvmLogFilter {
+  address: string;
+  topics: (string | null)[];
+  fromBlock: bigint;
+  toBlock: bigint;
+}
+
+/**
+ * One EVM node. Every call has a deadline. A node that does not answer, or answers with an error that is
+ * not a revert, is `unavailable`: it says nothing about the payment. Hex is lower-case throughout.
+ */
+export interface EvmClient {
+  readonly network: string;
+  chainId(): Promise<number>;
+  blockNumber(): Promise<bigint>;
+  /** Unix seconds of the newest block that cannot be reorganised any more. */
+  safeTimestamp(): Promise<bigint>;
+  code(address: string): Promise<string>;
+  balance(address: string): Promise<bigint>;
+  /** Next nonce of the account, pending transactions included. */
+  transactionCount(address: string): Promise<bigint>;
+  gasPrice(): Promise<bigint>;
+  /** @throws EvmRevertError when the contract refuses. */
+  call(to: string, data: string, from?: string): Promise<string>;
+  sendRawTransaction(raw: string): Promise<void>;
+  receipt(hash: string): Promise<EvmReceipt | undefined>;
+  logs(filter: EvmLogFilter): Promise<(EvmLog & { transactionHash: string; blockNumber: bigint })[]>;
+}

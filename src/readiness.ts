@@ -1,0 +1,68 @@
+import type { Pool } from 'pg';
+import { findMissingMigrations } from './db/migrate.ts';
+import type { CellName } from './db/queryable.ts';
+import type { ReadinessCheck } from './http/health.ts';
+import { withDeadline } from './lib/deadline.ts';
+import type { Chain } from './ports/chain.ts';
+import type { EvmClient } from './ports/evm-client.ts';
+
+/** One EVM network as readiness sees it. */
+export interface ReadinessNetwork {
+  network: { title: string };
+  client: EvmClient;
+  chain: Chain;
+  sender: { address: string };
+}
+
+const CHECK_TIMEOUT_MS = 5_000;
+
+const MAX_CLOCK_SKEW_MS = 60_000;
+
+/** 0.0005 ETH: some thousand settlements on Base. Below it settling is about to stop. */
+const MIN_GAS_WEI = 500_000_000_000_000n;
+
+/** What must be well before a load balancer may send us money. */
+export function checkReadiness(deps: {
+  pool: Pool;
+  databaseUrl: string;
+  cells: readonly CellName[];
+  evm: readonly ReadinessNetwork[];
+}): ReadinessCheck[] {
+  let migrated = false;
+
+  /** Ids carry our clock's time and the ledger refuses ids of the future, so the two clocks must agree. */
+  async function checkDatabase(): Promise<string[]> {
+    const read = deps.pool.query<{ now: Date }>('SELECT clock_timestamp() AS now');
+    const { rows } = await withDeadline('database', CHECK_TIMEOUT_MS, read);
+    const skewMs = Math.abs(Date.now() - (rows[0]?.now.getTime() ?? 0));
+    return skewMs <= MAX_CLOCK_SKEW_MS ? [] : [`the clocks of gateway and database differ by ${skewMs} ms`];
+  }
+
+  /** Migrations only ever move forward, so once they are complete they stay complete for this process. */
+  async function checkMigrations(): Promise<string[]> {
+    if (migrated) return [];
+    const missing = await findMissingMigrations(deps);
+    migrated = missing.length === 0;
+    return missing.map(name => `migration ${name} has not run: topup-gateway migrate`);
+  }
+
+  async function checkGas({ network, client, sender }: ReadinessNetwork): Promise<string[]> {
+    const balance = await client.balance(sender.address);
+    return balance >= MIN_GAS_WEI ? [] : [`EVM_PRIVATE_KEY: ${sender.address} needs gas on ${network.title}`];
+  }
+
+  return [
+    { name: 'database', run: checkDatabase },
+    { name: 'migrations', run: checkMigrations },
+    ...deps.evm.flatMap(parts => [
+      {
+        name: `${parts.network.title} node`,
+        run: () => withDeadline('chain', CHECK_TIMEOUT_MS, parts.chain.checkSetup()),
+      },
+      {
+        name: `${parts.network.title} gas`,
+        run: () => withDeadline('gas', CHECK_TIMEOUT_MS, checkGas(parts)),
+      },
+    ]),
+  ];
+}

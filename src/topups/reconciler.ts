@@ -1,0 +1,96 @@
+import type { CellName, Queryable } from '../db/queryable.ts';
+import type { Clock } from '../lib/clock.ts';
+import { type Loop, startLoop } from '../lib/loop.ts';
+import type { Payment } from '../payments/payment.ts';
+import { claimOpenPayments, expireLeases } from '../payments/payment-store.ts';
+import type { Log } from '../ports/log.ts';
+import type { SenderStore } from '../ports/sender-store.ts';
+import type { OpenPayment, Settlement } from './settlement.ts';
+
+export interface ReconcilerDeps {
+  db: Queryable;
+  cells: readonly CellName[];
+  settlement: Settlement;
+  senderStore: SenderStore;
+  /** Gives the nodes stored transactions that they lost. */
+  rebroadcast: () => Promise<void>;
+  clock: Clock;
+  log: Log;
+  intervalMs: number;
+}
+
+const CLAIM_LIMIT = 20;
+const CLAIM_LEASE_MS = 30_000;
+/** How long one payment is watched in one round; it comes back in the next. */
+const WATCH_MS = 2_000;
+/** Below this a new transaction would only be mined too late. */
+const MIN_VALIDITY_MS = 6_000n;
+
+/**
+ * Brings every payment that was left open to its end: after a crash, a time-out or an outage. Replicas share
+ * the work by claiming rows; everything it does is safe to do twice, because a payment is signed once, sent
+ * bytes take effect once and a credit is booked once.
+ */
+export function createReconciler(deps: ReconcilerDeps) {
+  const { db, settlement, clock, log } = deps;
+  let loop: Loop | undefined;
+
+  async function finish(cell: CellName, payment: Payment): Promise<void> {
+    const open: OpenPayment = { ...payment, cell };
+    const own = await deps.senderStore.findByPayment(payment.paymentId);
+    const known = [own?.hash, payment.transaction].filter(hash => hash !== undefined);
+    const network = settlement.networkOf(open);
+    const proof =
+      (await settlement.look(network, open, { transactions: known, fromBlock: payment.fromBlock })) ??
+      (await settlement.look(network, open, { transactions: [], fromBlock: payment.fromBlock }));
+    if (proof?.kind === 'unknown' && !proof.used && isStillValid(payment)) {
+      const result = await network.facilitator.settle(payment.paymentId, payment.signed);
+      if (result.kind === 'submitted') known.push(result.transaction);
+    }
+    // Without a transaction to wait for, the authorization's state and logs are searched.
+    const stuck = proof?.kind === 'unknown' && proof.used;
+    await settlement.conclude(open, stuck ? [] : [...new Set(known)], WATCH_MS);
+  }
+
+  function isStillValid(payment: Payment): boolean {
+    const expiryMs = payment.signed.authorization.validBefore * 1000n;
+    return BigInt(clock.nowMs()) + MIN_VALIDITY_MS < expiryMs;
+  }
+
+  /** One round over all cells. @returns how many payments were looked at. */
+  async function runOnce(): Promise<number> {
+    let count = 0;
+    for (const cell of deps.cells) {
+      const payments = await claimOpenPayments(db, cell, { limit: CLAIM_LIMIT, leaseMs: CLAIM_LEASE_MS });
+      count += payments.length;
+      if (payments.length > 0) await deps.rebroadcast();
+      await Promise.all(
+        payments.map(payment =>
+          finish(cell, payment).catch((error: unknown) =>
+            log.error({ paymentId: payment.paymentId, err: error }, 'payment could not be reconciled'),
+          ),
+        ),
+      );
+    }
+    return count;
+  }
+
+  return {
+    runOnce,
+    /**
+     * Starts the loop. Leases are ended first: what a crash of this process left open is nobody's work, and
+     * joining in on another replica's payment does no harm.
+     */
+    async start(): Promise<void> {
+      for (const cell of deps.cells) await expireLeases(db, cell);
+      loop = startLoop({
+        intervalMs: deps.intervalMs,
+        round: runOnce,
+        onError: error => log.error({ err: error }, 'reconciler round failed'),
+      });
+    },
+    async stop(): Promise<void> {
+      await loop?.stop();
+    },
+  };
+}

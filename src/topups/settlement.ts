@@ -1,0 +1,156 @@
+import { asGatewayError } from '../db/pg-errors.ts';
+import type { CellName, Queryable } from '../db/queryable.ts';
+import { sleep } from '../lib/deadline.ts';
+import { baseUnitsToNano } from '../lib/money.ts';
+import type { Payment } from '../payments/payment.ts';
+import { creditPayment, failPayment, noteProgress } from '../payments/payment-store.ts';
+import type { Chain, ObservedTransfer, SettlementProof } from '../ports/chain.ts';
+import type { Facilitator } from '../ports/facilitator.ts';
+import type { Log } from '../ports/log.ts';
+import type { TopupOutcome } from './types.ts';
+
+/** Everything the core knows about one network it takes money on. */
+export interface SettlementNetwork {
+  chain: Chain;
+  facilitator: Facilitator;
+  assetDecimals: number;
+  /** Blocks, the transfer's own included, before a transfer is credited. */
+  confirmations: number;
+  /** Longest pause between two looks at the chain while somebody waits. */
+  pollMs: number;
+  /** The chart's code of receipts on this network. */
+  contra: number;
+}
+
+export interface SettlementDeps {
+  db: Queryable;
+  networks: ReadonlyMap<string, SettlementNetwork>;
+  log: Log;
+}
+
+/** An open payment that is to be brought to its end. */
+export type OpenPayment = Pick<Payment, 'paymentId' | 'signed' | 'fromBlock'> & { cell: CellName };
+
+const FIRST_POLL_MS = 20;
+
+/** When a pending payment is looked at next by the reconciler. */
+const PENDING_RETRY_MS = 2_000;
+
+/** What a caller that has to come back is told. */
+export const RETRY_AFTER_SECONDS = 3;
+
+/** Waits for the chain's word on payments and books it. Shared by requests and the reconciler. */
+export function createSettlement({ db, networks, log }: SettlementDeps) {
+  /**
+   * Looks at the chain until it decides or `waitMs` is over, then books what is known: credited, failed or
+   * pending. It never throws: what it can not tell is pending, and the reconciler goes on.
+   */
+  async function conclude(
+    payment: OpenPayment,
+    transactions: readonly string[],
+    waitMs: number,
+  ): Promise<TopupOutcome> {
+    const { paymentId, cell } = payment;
+    try {
+      const proof = await awaitProof(payment, transactions, waitMs);
+      if (proof?.kind === 'transferred') return await credit(payment, proof.transfer, false);
+      if (proof?.kind === 'impossible') return await fail(payment, proof.reason, undefined);
+      if (proof?.kind === 'reverted') return await fail(payment, 'reverted', proof.transaction);
+      await noteProgress(db, cell, paymentId, {
+        state: 'pending',
+        reason: 'unproven',
+        dueInMs: PENDING_RETRY_MS,
+      });
+    } catch (error) {
+      log.error({ paymentId, err: asGatewayError(error) }, 'payment is left to the reconciler');
+    }
+    const [transaction] = transactions;
+    return { kind: 'pending', paymentId, transaction, retryAfterSeconds: RETRY_AFTER_SECONDS };
+  }
+
+  async function awaitProof(
+    payment: OpenPayment,
+    transactions: readonly string[],
+    waitMs: number,
+  ): Promise<SettlementProof | undefined> {
+    const network = networkOf(payment);
+    const hint = { transactions, fromBlock: payment.fromBlock };
+    const deadlineMs = performance.now() + waitMs;
+    for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, network.pollMs)) {
+      const proof = await look(network, payment, hint);
+      if (proof && proof.kind !== 'unknown') return proof;
+      if (performance.now() + pauseMs > deadlineMs) return undefined;
+      await sleep(pauseMs);
+    }
+  }
+
+  /** One look; a node that does not answer has said nothing. */
+  async function look(
+    network: SettlementNetwork,
+    payment: OpenPayment,
+    hint: { transactions: readonly string[]; fromBlock: bigint },
+  ): Promise<SettlementProof | undefined> {
+    try {
+      const proof = await network.chain.proveSettlement(payment.signed, hint);
+      if (proof.kind === 'transferred' && proof.confirmations < network.confirmations) return undefined;
+      return proof;
+    } catch (error) {
+      log.warn({ paymentId: payment.paymentId, err: error }, 'the chain could not be read');
+      return undefined;
+    }
+  }
+
+  /** Books a transfer that the chain reports; the stored answer when it was booked before. */
+  async function credit(
+    payment: OpenPayment,
+    transfer: ObservedTransfer,
+    replayed: boolean,
+  ): Promise<TopupOutcome> {
+    const { paymentId, cell, signed } = payment;
+    const { assetDecimals, contra } = networkOf(payment);
+    if (transfer.amountBaseUnits !== signed.amountBaseUnits) {
+      log.warn(
+        { paymentId, transaction: transfer.transaction },
+        'the transfer differs from the signed amount',
+      );
+    }
+    const booked = await creditPayment(db, cell, {
+      paymentId,
+      transfer,
+      amountNanoUsd: baseUnitsToNano(transfer.amountBaseUnits, assetDecimals),
+      contra,
+    });
+    if (booked.first) log.info({ paymentId, transaction: booked.transaction }, 'payment credited');
+    return {
+      kind: 'credited',
+      paymentId,
+      amountNanoUsd: booked.creditedNanoUsd,
+      balanceNanoUsd: booked.availableNanoUsd,
+      network: signed.network,
+      payer: signed.payer,
+      transaction: booked.transaction,
+      replayed: replayed || !booked.first,
+    };
+  }
+
+  async function fail(
+    payment: OpenPayment,
+    reason: string,
+    transaction: string | undefined,
+  ): Promise<TopupOutcome> {
+    const { paymentId, cell } = payment;
+    await failPayment(db, cell, paymentId, { reason, ...(transaction ? { transaction } : {}) });
+    log.warn({ paymentId, reason, transaction }, 'payment proven not to have moved money');
+    return { kind: 'failed', paymentId, reason, transaction };
+  }
+
+  function networkOf(payment: OpenPayment): SettlementNetwork {
+    const network = networks.get(payment.signed.network);
+    if (!network) throw new Error(`network ${payment.signed.network} is not configured any more`);
+    return network;
+  }
+
+  return { conclude, look, credit, networkOf };
+}
+
+export type Settlement = ReturnType<typeof createSettlement>;

@@ -1,0 +1,219 @@
+import { type Customer, resolveWallet } from '../customers/customers.ts';
+import { asGatewayError } from '../db/pg-errors.ts';
+import type { CellName, Queryable } from '../db/queryable.ts';
+import { assert } from '../lib/assert.ts';
+import { GatewayError } from '../lib/errors.ts';
+import { newId } from '../lib/ids.ts';
+import { isOpen, type Payment } from '../payments/payment.ts';
+import { claimPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
+import { findPayment, openPayment } from '../payments/payment-store.ts';
+import type { VerifyResult } from '../ports/facilitator.ts';
+import type { ExactPayment } from '../ports/payment.ts';
+import {
+  type OpenPayment,
+  RETRY_AFTER_SECONDS,
+  type Settlement,
+  type SettlementNetwork,
+} from './settlement.ts';
+import type { TopupOutcome, TopupRequest, Topups } from './types.ts';
+
+export interface TopupDeps {
+  db: Queryable;
+  networks: ReadonlyMap<string, SettlementNetwork>;
+  settlement: Settlement;
+  /** How long a request waits for the chain before it answers that the outcome is not known yet. */
+  settleWaitMs: number;
+}
+
+/** Blocks before the one we see that a transfer could still appear in, when nodes disagree about the newest. */
+const HEAD_MARGIN_BLOCKS = 10n;
+
+/** A request may spend this long over its own wait before the reconciler may join in. */
+const LEASE_MARGIN_MS = 15_000;
+
+/**
+ * The life of a payment inside one request: verify, claim, store as settling, send, prove, credit. The order
+ * is the point: everything that could refuse comes before the claim, the claim and the state are committed
+ * before anything is sent, and after that the answer is only ever what the chain says.
+ */
+export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<void> } {
+  const { db, networks, settlement } = deps;
+  const running = new Set<Promise<unknown>>();
+
+  async function topUp(request: TopupRequest): Promise<TopupOutcome> {
+    const network = networks.get(request.payment.network);
+    if (!network)
+      throw new GatewayError('unsupported_network', `${request.payment.network} is not accepted here`);
+    try {
+      const verdict = await network.facilitator.verify(request.payment);
+      if (verdict.kind === 'invalid') return await refuse(request, verdict);
+      return await accept(request, network, verdict.kind === 'already_used');
+    } catch (error) {
+      throw asGatewayError(error);
+    }
+  }
+
+  /** A payment that is not good now may have been good before: then it is a repetition, not a refusal. */
+  async function refuse(
+    request: TopupRequest,
+    verdict: Extract<VerifyResult, { kind: 'invalid' }>,
+  ): Promise<TopupOutcome> {
+    const refusal: TopupOutcome = { kind: 'refused', reason: verdict.reason, message: verdict.message };
+    const claim = await findClaim(db, request.payment.identity);
+    if (!claim) return refusal;
+    const payment = await findPayment(db, claim.cell, claim.paymentId);
+    if (!payment || !(await isSamePayment(request.payment, payment))) return refusal;
+    return await repeat(request, claim, payment, await ownerOf(request));
+  }
+
+  /** Who is credited: the caller's customer where the dialect knows one, else the paying wallet's own. */
+  async function ownerOf({ customer, environment, payment }: TopupRequest): Promise<Customer> {
+    return (
+      customer ?? (await resolveWallet(db, { environment, network: payment.network, address: payment.payer }))
+    );
+  }
+
+  async function accept(
+    request: TopupRequest,
+    network: SettlementNetwork,
+    used: boolean,
+  ): Promise<TopupOutcome> {
+    const { payment, environment } = request;
+    const head = await network.chain.currentBlock();
+    const owner = await ownerOf(request);
+    const claim = await claimPayment(db, {
+      ...owner,
+      identity: payment.identity,
+      paymentId: newId(),
+      environment,
+    });
+    const fromBlock = used ? network.chain.earliestSettlementBlock(head) : head - HEAD_MARGIN_BLOCKS;
+    const open: OpenPayment = {
+      paymentId: claim.paymentId,
+      cell: claim.cell,
+      signed: payment,
+      fromBlock: fromBlock < 0n ? 0n : fromBlock,
+    };
+    if (!claim.claimed) {
+      const stored = await findPayment(db, claim.cell, claim.paymentId);
+      if (stored) return await answerStored(request, claim, stored, owner);
+      // The process that claimed it died before it stored the payment: nothing was sent, so go on from here.
+      if (claim.accountId !== owner.accountId) return { kind: 'conflict', settled: false };
+    }
+    const created = await openPayment(db, claim.cell, {
+      ...open,
+      accountId: claim.accountId,
+      environment,
+      source: request.source,
+      facilitator: network.facilitator.name,
+      leaseMs: deps.settleWaitMs + LEASE_MARGIN_MS,
+    });
+    if (!created) return inProgress(claim.paymentId);
+    return await track(settle(open, network, used));
+  }
+
+  /** From here on money may move: nothing throws, and a caller that hangs up changes nothing. */
+  async function settle(open: OpenPayment, network: SettlementNetwork, used: boolean): Promise<TopupOutcome> {
+    if (used) return settlement.conclude(open, [], deps.settleWaitMs);
+    const result = await network.facilitator.settle(open.paymentId, open.signed);
+    const transactions = result.kind === 'submitted' ? [result.transaction] : [];
+    return settlement.conclude(open, transactions, deps.settleWaitMs);
+  }
+
+  async function answerStored(
+    request: TopupRequest,
+    claim: PaymentClaim,
+    stored: Payment,
+    owner: Customer,
+  ): Promise<TopupOutcome> {
+    if (!(await isSamePayment(request.payment, stored))) {
+      return {
+        kind: 'refused',
+        reason: 'invalid_exact_evm_nonce_already_used',
+        message: 'this nonce belongs to another payment of the wallet',
+      };
+    }
+    return repeat(request, claim, stored, owner);
+  }
+
+  /** The answer to a payment that was presented before. */
+  async function repeat(
+    request: TopupRequest,
+    claim: PaymentClaim,
+    stored: Payment,
+    owner: Customer,
+  ): Promise<TopupOutcome> {
+    if (claim.environment !== request.environment || claim.accountId !== owner.accountId) {
+      return { kind: 'conflict', settled: !isOpen(stored) };
+    }
+    const { paymentId } = stored;
+    if (stored.state === 'credited') {
+      assert(
+        stored.creditedNanoUsd !== undefined && stored.availableNanoUsd !== undefined,
+        'credited with amounts',
+      );
+      assert(stored.transaction !== undefined, 'credited with a transaction');
+      return {
+        kind: 'credited',
+        paymentId,
+        amountNanoUsd: stored.creditedNanoUsd,
+        balanceNanoUsd: stored.availableNanoUsd,
+        network: stored.signed.network,
+        payer: stored.signed.payer,
+        transaction: stored.transaction,
+        replayed: true,
+      };
+    }
+    if (stored.state !== 'failed') return inProgress(paymentId);
+    return lookAgain(claim.cell, stored);
+  }
+
+  /**
+   * A failed payment is over for us, but its authorization may still be good: somebody else can have sent it
+   * since. Money that did arrive is credited, whatever we said before.
+   */
+  async function lookAgain(cell: CellName, stored: Payment): Promise<TopupOutcome> {
+    const open: OpenPayment = { ...stored, cell };
+    const hint = { transactions: [], fromBlock: stored.fromBlock };
+    const proof = await settlement.look(settlement.networkOf(open), open, hint);
+    if (proof?.kind === 'transferred') return settlement.credit(open, proof.transfer, true);
+    return {
+      kind: 'failed',
+      paymentId: stored.paymentId,
+      reason: stored.reason ?? 'failed',
+      transaction: stored.transaction,
+    };
+  }
+
+  async function isSamePayment(presented: ExactPayment, stored: Payment): Promise<boolean> {
+    const a = presented.authorization;
+    const b = stored.signed.authorization;
+    const sameContent =
+      a.from === b.from &&
+      a.to === b.to &&
+      a.value === b.value &&
+      a.validAfter === b.validAfter &&
+      a.validBefore === b.validBefore;
+    if (!sameContent) return false;
+    if (a.signature === b.signature) return true;
+    // The same permission in another encoding of the signature, or a forgery: only the key tells.
+    return (await networks.get(presented.network)?.facilitator.verifySignature(presented)) === true;
+  }
+
+  function track<T>(work: Promise<T>): Promise<T> {
+    running.add(work);
+    void work.finally(() => running.delete(work));
+    return work;
+  }
+
+  return {
+    topUp,
+    async drained() {
+      await Promise.allSettled(running);
+    },
+  };
+}
+
+function inProgress(paymentId: string): TopupOutcome {
+  return { kind: 'in_progress', paymentId, retryAfterSeconds: RETRY_AFTER_SECONDS };
+}

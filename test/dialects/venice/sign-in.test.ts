@@ -1,0 +1,191 @@
+import { Pool } from 'pg';
+import { privateKeyToAccount } from 'viem/accounts';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createAccounts } from '../../../src/accounts/accounts.ts';
+import { createSignIn, type SignInService } from '../../../src/accounts/sign-in.ts';
+import { consumeNonce, deleteExpiredNonces } from '../../../src/customers/proof-nonces.ts';
+import { createTestDatabase } from '../../support/database.ts';
+import {
+  account,
+  iso,
+  messageOf,
+  NOW_MS,
+  proofHeader,
+  stranger,
+  WALLET,
+} from '../../unit/siwx/signed-proof.ts';
+import { type VeniceFixture, veniceApp } from '../../unit/venice/venice-app.ts';
+
+const MEMORY_MS = 330_000;
+const domains = ['gw.example.com'];
+
+let database: Awaited<ReturnType<typeof createTestDatabase>>;
+let db: Pool;
+/** A second process on the same database. */
+let otherDb: Pool;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  db = new Pool({ connectionString: database.databaseUrl, max: 5 });
+  otherDb = new Pool({ connectionString: database.databaseUrl, max: 5 });
+});
+
+afterAll(async () => {
+  await db.end();
+  await otherDb.end();
+  await database.drop();
+});
+
+let nowMs: number;
+let signIn: SignInService;
+const clock = { nowMs: () => nowMs };
+
+beforeEach(async () => {
+  await db.query('TRUNCATE directory.proof_nonce');
+  nowMs = NOW_MS;
+  signIn = createSignIn({ db, clock, domains });
+});
+
+async function usedNonces(): Promise<number> {
+  const result = await db.query<{ count: number }>('SELECT count(*)::int FROM directory.proof_nonce');
+  return result.rows[0]?.count ?? expect.unreachable();
+}
+
+const refused = (reason: string) => ({ code: 'proof_invalid', details: { reason } });
+
+describe('a proof', () => {
+  it('signs its wallet in once', async () => {
+    const header = await proofHeader(messageOf());
+    expect(await signIn.requireWallet(header)).toEqual({ network: 'eip155:8453', wallet: WALLET });
+    await expect(signIn.requireWallet(header)).rejects.toMatchObject(refused('NONCE_REUSED'));
+  });
+
+  it('signs in once among any number of callers in several processes', async () => {
+    const other = createSignIn({ db: otherDb, clock, domains });
+    const header = await proofHeader(messageOf());
+    const callers = Array.from({ length: 30 }, (_, n) => (n % 2 === 0 ? signIn : other));
+    const results = await Promise.allSettled(callers.map(each => each.requireWallet(header)));
+    expect(results.filter(each => each.status === 'fulfilled')).toHaveLength(1);
+    for (const result of results) {
+      if (result.status === 'rejected') expect(result.reason).toMatchObject(refused('NONCE_REUSED'));
+    }
+  });
+
+  it('cannot take the nonce of another message of the same wallet', async () => {
+    await signIn.requireWallet(await proofHeader(messageOf()));
+    const again = await proofHeader(messageOf({ statement: 'Another text' }));
+    await expect(signIn.requireWallet(again)).rejects.toMatchObject(refused('NONCE_REUSED'));
+  });
+
+  it('leaves the same nonce to other wallets', async () => {
+    await signIn.requireWallet(await proofHeader(messageOf()));
+    const message = messageOf({ address: stranger.address });
+    const header = await proofHeader(message, { address: stranger.address }, stranger);
+    expect(await signIn.requireWallet(header)).toMatchObject({ wallet: stranger.address.toLowerCase() });
+  });
+
+  it('uses no nonce up when it is refused', async () => {
+    const forged = await proofHeader(messageOf(), {}, stranger);
+    await expect(signIn.requireWallet(forged)).rejects.toMatchObject(refused('INVALID_SIGNATURE'));
+    expect(await usedNonces()).toBe(0);
+    expect(await signIn.requireWallet(await proofHeader(messageOf()))).toMatchObject({ wallet: WALLET });
+  });
+
+  it('is never accepted twice, from the first moment it is valid to the last', async () => {
+    const header = await proofHeader(messageOf({ expirationTime: undefined }));
+    nowMs = NOW_MS - 30_000;
+    await signIn.requireWallet(header);
+    for (nowMs = NOW_MS - 29_999; nowMs <= NOW_MS + 300_000; nowMs += 47_142) {
+      await expect(signIn.requireWallet(header)).rejects.toMatchObject(refused('NONCE_REUSED'));
+    }
+    nowMs = NOW_MS + 300_000;
+    await signIn.forgetExpiredNonces();
+    await expect(signIn.requireWallet(header)).rejects.toMatchObject(refused('NONCE_REUSED'));
+    nowMs += 1;
+    await expect(signIn.requireWallet(header)).rejects.toMatchObject(refused('EXPIRED'));
+  });
+
+  it('may carry a nonce again once it is forgotten, deleted or not', async () => {
+    await signIn.requireWallet(await proofHeader(messageOf()));
+    nowMs = NOW_MS + MEMORY_MS + 1;
+    const later = { timestamp: nowMs };
+    const message = messageOf({ issuedAt: iso(MEMORY_MS + 1), expirationTime: undefined });
+    const header = await proofHeader(message, later);
+    expect(await signIn.requireWallet(header)).toMatchObject({ wallet: WALLET });
+    await expect(signIn.requireWallet(header)).rejects.toMatchObject(refused('NONCE_REUSED'));
+    expect(await usedNonces()).toBe(1);
+  });
+
+  it('cannot be checked without the database, which is not the fault of the proof', async () => {
+    const unreachable = new Pool({ connectionString: 'postgres://127.0.0.1:1/none' });
+    const offline = createSignIn({ db: unreachable, clock, domains });
+    await expect(offline.requireWallet(await proofHeader(messageOf()))).rejects.toMatchObject({
+      code: 'unavailable',
+    });
+    await unreachable.end();
+  });
+});
+
+describe('used nonces', () => {
+  it('are deleted once expired, a bounded number at a time, the oldest first', async () => {
+    for (let n = 0; n < 5; n += 1) {
+      await consumeNonce(db, { wallet: WALLET, nonce: `nonce000${n}`, nowMs: NOW_MS + n });
+    }
+    const expired = NOW_MS + MEMORY_MS + 4;
+    expect(await deleteExpiredNonces(db, NOW_MS + MEMORY_MS, 10)).toBe(0);
+    expect(await deleteExpiredNonces(db, expired, 3)).toBe(3);
+    const left = await db.query<{ nonce: string }>('SELECT nonce FROM directory.proof_nonce ORDER BY nonce');
+    expect(left.rows.map(row => row.nonce)).toEqual(['nonce0003', 'nonce0004']);
+    expect(await deleteExpiredNonces(db, expired, 3)).toBe(1);
+    expect(await deleteExpiredNonces(db, expired, 3)).toBe(0);
+  });
+
+  it('are deleted by several workers without waiting for each other', async () => {
+    for (let n = 0; n < 40; n += 1) {
+      await consumeNonce(db, { wallet: WALLET, nonce: `nonce00${n + 10}`, nowMs: NOW_MS });
+    }
+    const workers = [db, otherDb, db, otherDb].map(each =>
+      deleteExpiredNonces(each, NOW_MS + MEMORY_MS + 1, 10),
+    );
+    const deleted = (await Promise.all(workers)).reduce((sum, count) => sum + count, 0);
+    expect(deleted).toBe(40 - (await usedNonces()));
+    expect(deleted).toBeGreaterThanOrEqual(10);
+  });
+});
+
+describe('the wallet routes', () => {
+  let fixture: VeniceFixture;
+
+  beforeEach(async () => {
+    fixture = await veniceApp({ signIn, accounts: createAccounts(db, () => 'live') });
+  });
+
+  const get = (path: string, header: string) =>
+    fixture.app.inject({ url: `/api/v1/x402/${path}`, headers: { 'x-sign-in-with-x': header } });
+
+  it('answer a wallet never seen with zero and an empty statement', async () => {
+    const newcomer = privateKeyToAccount(`0x${'33'.repeat(32)}`);
+    const proof = (nonce: string) =>
+      proofHeader(messageOf({ address: newcomer.address, nonce }), { address: newcomer.address }, newcomer);
+    const balance = await get(`balance/${newcomer.address}`, await proof('aaaaaaaa1'));
+    expect(balance.json()).toMatchObject({ success: true, data: { balanceUsd: 0, canConsume: false } });
+    const transactions = await get(`transactions/${newcomer.address}`, await proof('aaaaaaaa2'));
+    expect(transactions.json()).toMatchObject({
+      data: { currentBalance: 0, transactions: [], pagination: { hasMore: false } },
+    });
+  });
+
+  it('use a proof up even when they refuse the request', async () => {
+    const header = await proofHeader(messageOf());
+    expect((await get(`balance/${stranger.address}`, header)).statusCode).toBe(403);
+    const again = await get(`balance/${account.address}`, header);
+    expect(again.statusCode).toBe(401);
+    expect(again.json()).toEqual({ error: 'Invalid Sign-in-with-x signature' });
+  });
+
+  it('cost a malformed call no proof', async () => {
+    const header = await proofHeader(messageOf());
+    expect((await get(`transactions/${account.address}?limit=0`, header)).statusCode).toBe(400);
+    expect((await get(`transactions/${account.address}?limit=1`, header)).statusCode).toBe(200);
+  });
+});

@@ -1,0 +1,77 @@
+import type { FastifyInstance } from 'fastify';
+import { Pool } from 'pg';
+import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
+import { inject } from 'vitest';
+import { buildApp } from '../../src/app.ts';
+import { type Config, loadConfig } from '../../src/config.ts';
+import { createLog } from '../../src/http/log.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
+import { createServices, type Seams, type Services } from '../../src/services.ts';
+import { fundGas } from './chain.ts';
+import { createTestDatabase } from './database.ts';
+
+/** A whole gateway over a database of its own and the shared local chain, with its own keys. */
+export interface TestGateway {
+  app: FastifyInstance;
+  services: Services;
+  config: Config;
+  env: Record<string, string>;
+  payTo: `0x${string}`;
+  /** For looking at the tables; the gateway has its own pool. */
+  sql: Pool;
+  stop(): Promise<void>;
+}
+
+export interface TestGatewayOptions {
+  seams?: Seams;
+  clock?: Clock;
+  settings?: Record<string, string>;
+  /** Use this gateway's database, keys and receiver: a second replica. */
+  replicaOf?: TestGateway;
+}
+
+/** Settings of a fresh gateway: its own database, receiver and gas key. */
+export async function prepareGateway(settings: Record<string, string> = {}) {
+  const database = await createTestDatabase();
+  const gasKey = generatePrivateKey();
+  await fundGas(privateKeyToAddress(gasKey));
+  const env: Record<string, string> = {
+    DATABASE_URL: database.databaseUrl,
+    PUBLIC_ORIGIN: 'http://127.0.0.1:4020',
+    EVM_PAY_TO: privateKeyToAddress(generatePrivateKey()),
+    EVM_PRIVATE_KEY: gasKey,
+    BASE_RPC_URL: inject('rpcUrl'),
+    LOG_LEVEL: 'silent',
+    RATE_LIMITS: 'off',
+    ...settings,
+  };
+  return { database, env };
+}
+
+export async function startGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
+  const { replicaOf } = options;
+  const prepared = replicaOf ? undefined : await prepareGateway(options.settings);
+  const env = prepared?.env ?? { ...replicaOf?.env, ...options.settings };
+  const clock = options.clock ?? systemClock;
+  const config = loadConfig('serve', env);
+  const log = createLog(config.logLevel);
+  const services = createServices(config, { log, clock, ...(options.seams ? { seams: options.seams } : {}) });
+  const app = await buildApp({ config, services, log, clock });
+  await services.start();
+  await app.ready();
+  const sql = new Pool({ connectionString: config.databaseUrl, max: 2 });
+  return {
+    app,
+    services,
+    config,
+    env,
+    payTo: config.evmPayTo as `0x${string}`,
+    sql,
+    async stop() {
+      await app.close();
+      await services.stop();
+      await sql.end();
+      await prepared?.database.drop();
+    },
+  };
+}

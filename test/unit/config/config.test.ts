@@ -1,0 +1,105 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { ConfigError, describeConfig, loadConfig } from '../../../src/config.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'config-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const GOOD = {
+  DATABASE_URL: 'postgres://user:secret-password@db/gateway',
+  PUBLIC_ORIGIN: 'https://pay.example.com',
+  EVM_PAY_TO: '0x2670B922ef37C7Df47158725C0CC407b5382293F',
+  EVM_PRIVATE_KEY: `0x${'ab'.repeat(32)}`,
+  BASE_RPC_URL: 'https://rpc.example.com/secret-token',
+};
+
+function problemsOf(mode: 'serve' | 'sandbox', env: Record<string, string | undefined>): readonly string[] {
+  try {
+    loadConfig(mode, env);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+}
+
+describe('the configuration', () => {
+  it('is frozen, canonical and complete', () => {
+    const config = loadConfig('serve', GOOD);
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(config).toMatchObject({
+      evmPayTo: GOOD.EVM_PAY_TO.toLowerCase(),
+      siwxDomains: ['pay.example.com'],
+      rateLimits: true,
+      trustProxy: false,
+      port: 4020,
+    });
+  });
+
+  it('never prints a secret', () => {
+    const text = JSON.stringify(describeConfig(loadConfig('serve', GOOD)));
+    for (const secret of ['secret-password', 'secret-token', 'abab']) expect(text).not.toContain(secret);
+    expect(text).toContain('pay.example.com');
+  });
+
+  it.each(['DATABASE_URL', 'PUBLIC_ORIGIN', 'EVM_PAY_TO', 'EVM_PRIVATE_KEY', 'BASE_RPC_URL'])(
+    'refuses production without %s, by name',
+    name => {
+      expect(problemsOf('serve', { ...GOOD, [name]: undefined })).toEqual([expect.stringContaining(name)]);
+    },
+  );
+
+  it('lists every problem at once', () => {
+    expect(problemsOf('serve', {})).toHaveLength(5);
+  });
+
+  it.each([
+    ['PORT', '70000'],
+    ['PORT', '40.5'],
+    ['PUBLIC_ORIGIN', 'https://pay.example.com/path'],
+    ['PUBLIC_ORIGIN', 'ftp://pay.example.com'],
+    ['EVM_PAY_TO', '0x123'],
+    ['EVM_PRIVATE_KEY', 'abc'],
+    ['BASE_RPC_URL', 'nowhere'],
+    ['DIALECTS', 'venice,klingon'],
+    ['LOG_LEVEL', 'loud'],
+    ['RATE_LIMITS', 'maybe'],
+    ['FACILITATORS', 'https://facilitator.example.com'],
+    ['TRUST_PROXY', 'everybody'],
+    ['TRUST_PROXY', '1'],
+    ['TRUST_PROXY', '10.0.0.0/40'],
+  ])('refuses %s=%s', (name, value) => {
+    expect(problemsOf('serve', { ...GOOD, [name]: value }).join()).toContain(name);
+  });
+
+  it.each([
+    ['off', false],
+    ['10.0.0.0/8,::1', ['10.0.0.0/8', '::1']],
+  ])('reads TRUST_PROXY=%s', (text, value) => {
+    expect(loadConfig('serve', { ...GOOD, TRUST_PROXY: text }).trustProxy).toEqual(value);
+  });
+
+  it('keeps the sandbox away from real chains', () => {
+    expect(problemsOf('sandbox', { BASE_RPC_URL: 'https://mainnet.base.org' })).toEqual([
+      expect.stringContaining('BASE_RPC_URL'),
+    ]);
+    expect(problemsOf('sandbox', { BASE_RPC_URL: 'http://127.0.0.1:8545' })).toEqual([]);
+  });
+
+  it('reads secrets from files and refuses unknown keys in CONFIG', () => {
+    const key = path.join(folder, 'key');
+    writeFileSync(key, `${GOOD.EVM_PRIVATE_KEY}\n`);
+    const config = loadConfig('serve', { ...GOOD, EVM_PRIVATE_KEY: undefined, EVM_PRIVATE_KEY_FILE: key });
+    expect(config.evmPrivateKey).toBe(GOOD.EVM_PRIVATE_KEY);
+
+    const file = path.join(folder, 'config.json');
+    writeFileSync(file, JSON.stringify({ PORT: 5000, PROT: 1 }));
+    expect(problemsOf('serve', { ...GOOD, CONFIG: file })).toEqual([expect.stringContaining('PROT')]);
+    writeFileSync(file, JSON.stringify({ PORT: 5000 }));
+    expect(loadConfig('serve', { ...GOOD, CONFIG: file }).port).toBe(5000);
+    expect(loadConfig('serve', { ...GOOD, CONFIG: file, PORT: '6000' }).port).toBe(6000);
+    expect(problemsOf('serve', { ...GOOD, CONFIG: path.join(folder, 'none') })).toHaveLength(1);
+  });
+});
