@@ -52,7 +52,7 @@ const MUST_MEET = [
 export async function expectModelAgrees(
   pool: Pool,
   cell: CellName,
-  { seed, runs }: { seed: number; runs: number },
+  { seed, runs, shrink = true }: { seed: number; runs: number; shrink?: boolean },
 ): Promise<void> {
   outcomes.clear();
   let played = 0;
@@ -65,7 +65,7 @@ export async function expectModelAgrees(
         await expectSoundBooks(pool, cell);
       }
     }),
-    { seed, numRuns: runs },
+    { seed, numRuns: runs, endOnFailure: !shrink },
   );
   await expectSoundBooks(pool, cell);
   expect((await verifySeals(pool, cell)).breaks).toEqual([]);
