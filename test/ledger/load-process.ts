@@ -1,0 +1,23 @@
+/**
+ * A gateway's ledger lanes in a process of their own. Writes one line per acknowledged operation, `kind id`,
+ * and at the end one line of JSON with the failures it met.
+ */
+import { writeSync } from 'node:fs';
+import { createPool } from '../../src/db/pool.ts';
+import { cellName } from '../../src/db/queryable.ts';
+import { runLoad } from './load.ts';
+
+const [databaseUrl = '', cell = '', accounts = '', inFlight = '', durationMs = ''] = process.argv.slice(2);
+
+const pool = createPool({ databaseUrl, maxConnections: 2, onError: () => {} });
+const failures = await runLoad({
+  db: pool,
+  cell: cellName(cell),
+  accounts: Number(accounts),
+  inFlight: Number(inFlight),
+  durationMs: Number(durationMs),
+  // Written to the pipe before anything else happens: a kill right after cannot take the line back.
+  onDone: operation => writeSync(1, `${operation.kind} ${operation.id}\n`),
+});
+await pool.end();
+writeSync(1, `${JSON.stringify(failures)}\n`);
