@@ -18,6 +18,8 @@ import type { CellName } from '../db/queryable.ts';
 /** Sets of sequence numbers; drizzle has no type of its own for them. */
 const int8multirange = customType<{ data: string }>({ dataType: () => 'int8multirange' });
 
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+
 const int8 = (name: string) => bigint(name, { mode: 'bigint' }).notNull();
 const instant = (name: string) => timestamp(name, { withTimezone: true }).notNull();
 
@@ -85,6 +87,7 @@ export function ledgerTables(cell: CellName) {
       createdAt: instant('created_at'),
       expiresAt: instant('expires_at'),
       endsAt: instant('ends_at'),
+      forfeited: int8('forfeited'),
       voided: boolean('voided').notNull().default(false),
     },
     table => [primaryKey({ name: 'credit_grant_pkey', columns: [table.accountId, table.id] })],
@@ -125,4 +128,54 @@ export function ledgerTables(cell: CellName) {
     table => [primaryKey({ name: 'checkpoint_pkey', columns: [table.accountId, table.month] })],
   );
   return { account, transfer, hold, creditGrant, operatorAction, transferWindow, checkpoint };
+}
+
+/** The tables that prove the log: sealed blocks and the sums of the system accounts. */
+export function auditTables(cell: CellName) {
+  const schema = pgSchema(cell);
+  const seal = schema.table(
+    'seal',
+    {
+      block: int8('block'),
+      previous: bytea('previous').notNull(),
+      hash: bytea('hash').notNull(),
+      accounts: int8('accounts'),
+      transfers: int8('transfers'),
+      sealedAt: instant('sealed_at'),
+    },
+    table => [primaryKey({ name: 'seal_pkey', columns: [table.block] })],
+  );
+  const sealEntry = schema.table(
+    'seal_entry',
+    {
+      accountId: int8('account_id'),
+      block: int8('block'),
+      fromSeq: int8('from_seq'),
+      toSeq: int8('to_seq'),
+      hash: bytea('hash').notNull(),
+    },
+    table => [
+      primaryKey({ name: 'seal_entry_pkey', columns: [table.accountId, table.block] }),
+      index('seal_entry_block_idx').on(table.block),
+    ],
+  );
+  const sealPosition = schema.table(
+    'seal_position',
+    { accountId: int8('account_id'), seq: int8('seq') },
+    table => [primaryKey({ name: 'seal_position_pkey', columns: [table.accountId] })],
+  );
+  const contraTotal = schema.table(
+    'contra_total',
+    {
+      environment: text('environment').notNull(),
+      contra: smallint('contra').notNull(),
+      day: date('day').notNull(),
+      amount: numeric('amount').notNull(),
+      transfers: int8('transfers'),
+    },
+    table => [
+      primaryKey({ name: 'contra_total_pkey', columns: [table.environment, table.contra, table.day] }),
+    ],
+  );
+  return { seal, sealEntry, sealPosition, contraTotal };
 }
