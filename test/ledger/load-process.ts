@@ -2,7 +2,6 @@
  * A gateway's ledger lanes in a process of their own. Writes one line per acknowledged operation, `kind id`,
  * and at the end one line of JSON with the failures it met.
  */
-import { writeSync } from 'node:fs';
 import { createPool } from '../../src/db/pool.ts';
 import { cellName } from '../../src/db/queryable.ts';
 import { runLoad } from './load.ts';
@@ -16,8 +15,10 @@ const failures = await runLoad({
   accounts: Number(accounts),
   inFlight: Number(inFlight),
   durationMs: Number(durationMs),
-  // Written to the pipe before anything else happens: a kill right after cannot take the line back.
-  onDone: operation => writeSync(1, `${operation.kind} ${operation.id}\n`),
+  // Writes to a pipe are synchronous here: a kill right after cannot take the line back.
+  onDone: operation => {
+    process.stdout.write(`${operation.kind} ${operation.id}\n`);
+  },
 });
 await pool.end();
-writeSync(1, `${JSON.stringify(failures)}\n`);
+process.stdout.write(`${JSON.stringify(failures)}\n`);
