@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import {
   bigint,
   boolean,
@@ -61,7 +62,7 @@ export function ledgerTables(cell: CellName) {
     },
     table => [
       primaryKey({ name: 'transfer_pkey', columns: [table.accountId, table.id] }),
-      index('transfer_seq_idx').on(table.accountId, table.seq),
+      index('transfer_seq_idx').on(sql`(-${table.accountId})`, table.seq),
     ],
   );
   const hold = schema.table(
@@ -83,11 +84,11 @@ export function ledgerTables(cell: CellName) {
       contra: smallint('contra').notNull(),
       amount: int8('amount'),
       remaining: int8('remaining'),
+      forfeited: int8('forfeited').default(0n),
       priority: smallint('priority').notNull(),
       createdAt: instant('created_at'),
       expiresAt: instant('expires_at'),
       endsAt: instant('ends_at'),
-      forfeited: int8('forfeited'),
       voided: boolean('voided').notNull().default(false),
     },
     table => [primaryKey({ name: 'credit_grant_pkey', columns: [table.accountId, table.id] })],
@@ -127,12 +128,19 @@ export function ledgerTables(cell: CellName) {
     },
     table => [primaryKey({ name: 'checkpoint_pkey', columns: [table.accountId, table.month] })],
   );
-  return { account, transfer, hold, creditGrant, operatorAction, transferWindow, checkpoint };
+  return {
+    account,
+    transfer,
+    hold,
+    creditGrant,
+    operatorAction,
+    transferWindow,
+    checkpoint,
+    ...sealTables(schema),
+  };
 }
 
-/** The tables that prove the log: sealed blocks and the sums of the system accounts. */
-export function auditTables(cell: CellName) {
-  const schema = pgSchema(cell);
+function sealTables(schema: ReturnType<typeof pgSchema>) {
   const seal = schema.table(
     'seal',
     {
@@ -154,10 +162,7 @@ export function auditTables(cell: CellName) {
       toSeq: int8('to_seq'),
       hash: bytea('hash').notNull(),
     },
-    table => [
-      primaryKey({ name: 'seal_entry_pkey', columns: [table.accountId, table.block] }),
-      index('seal_entry_block_idx').on(table.block),
-    ],
+    table => [primaryKey({ name: 'seal_entry_pkey', columns: [table.accountId, table.block] })],
   );
   const sealPosition = schema.table(
     'seal_position',

@@ -4,7 +4,7 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as customers from '../../src/customers/tables.ts';
 import { DEFAULT_CELL } from '../../src/db/queryable.ts';
-import { auditTables, ledgerTables } from '../../src/ledger/tables.ts';
+import { ledgerTables } from '../../src/ledger/tables.ts';
 import * as payments from '../../src/payments/tables.ts';
 import { createTestDatabase } from '../support/database.ts';
 
@@ -16,7 +16,6 @@ const mirrors = [
   ...Object.values(payments),
   ...Object.values(payments.paymentTables(DEFAULT_CELL)),
   ...Object.values(ledgerTables(DEFAULT_CELL)),
-  ...Object.values(auditTables(DEFAULT_CELL)),
 ].filter(value => is(value, PgTable));
 
 function mirrored(): Shape {
