@@ -162,7 +162,7 @@ describe('npm run dev', () => {
     const first = await startSandbox('lost');
     await topUp(first);
     await stop(first.child, 'SIGINT');
-    await rm(path.join(folder, 'lost', 'evm-8453', 'state.hex'));
+    await rm(path.join(folder, 'lost', 'evm-8453', 'state.json.gz'));
     const second = await startSandbox('lost');
     expect(second.banner).toContain('could not be restored');
     expect(await topUp(second)).toMatchObject({ status: 200, body: { data: { newBalance: 10 } } });
