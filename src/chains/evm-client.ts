@@ -52,7 +52,7 @@ export function createEvmClient(options: EvmClientOptions): EvmClient {
     code: address => request<string>('eth_getCode', [address, 'latest']),
     balance: async address => BigInt(await request<string>('eth_getBalance', [address, 'latest'])),
     transactionCount: async address =>
-      BigInt(await request<string>('eth_getTransactionCount', [address, 'pending'])),
+      BigInt(await request<string>('eth_getTransactionCount', [address, 'latest'])),
     gasPrice: async () => BigInt(await request<string>('eth_gasPrice', [])),
     call: (to, data, from) =>
       request<string>('eth_call', [{ to, data, ...(from ? { from } : {}) }, 'latest']),
