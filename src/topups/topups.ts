@@ -79,6 +79,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     used: boolean,
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
+    if (!used) await network.facilitator.checkCapacity(payment.network);
     const head = await network.chain.currentBlock();
     const owner = await ownerOf(request);
     const claim = await claimPayment(db, {
