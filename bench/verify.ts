@@ -101,7 +101,7 @@ function createOurs(): Verifier {
     call: () => Promise.resolve('0x'),
     chainId: refuse,
     blockNumber: refuse,
-    safeTimestamp: refuse,
+    safeBlock: refuse,
     balance: refuse,
     transactionCount: refuse,
     gasPrice: refuse,
