@@ -114,6 +114,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
 
   async function start(): Promise<void> {
     for (const cell of cells) {
+      await ensurePartitions(pool, cell);
       await registerNetworks(
         pool,
         cell,
@@ -159,13 +160,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     start,
     /** Runs `work` while no payment is under way and nothing is remembered of what it replaces. */
     async whilePaused(work: () => Promise<void>) {
+      if (paused) throw unavailable('the sandbox, which is being reset,');
       paused = true;
       try {
         await stopWork();
         await work();
+      } finally {
         for (const { sender } of evm) sender.forget();
         await start();
-      } finally {
         paused = false;
       }
     },
@@ -196,9 +198,16 @@ function toEmbedded({ network, client, sender }: EvmParts) {
 function toSettlement({ network, chain }: EvmParts, facilitator: Facilitator): SettlementNetwork {
   const contra = receiptsContra(network.network);
   assert(contra !== undefined, `${network.network} has a code in the chart of accounts`);
+  let checked = false;
   return {
     chain,
     facilitator,
+    async ready() {
+      if (checked) return;
+      const [problem] = await chain.checkSetup();
+      if (problem) throw unavailable(network.title, new Error(problem));
+      checked = true;
+    },
     assetDecimals: network.usdc.decimals,
     confirmations: network.confirmations,
     pollMs: Math.min(network.blockTimeMs / 4, 500),

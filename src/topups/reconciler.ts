@@ -40,16 +40,16 @@ export function createReconciler(deps: ReconcilerDeps) {
     const own = await deps.senderStore.findByPayment(payment.paymentId);
     const known = [own?.hash, payment.transaction].filter(hash => hash !== undefined);
     const network = settlement.networkOf(open);
-    const proof =
-      (await settlement.look(network, open, { transactions: known, fromBlock: payment.fromBlock })) ??
-      (await settlement.look(network, open, { transactions: [], fromBlock: payment.fromBlock }));
+    if (payment.state === 'failed') {
+      await settlement.conclude(open, [], 0);
+      return;
+    }
+    const proof = await settlement.look(network, open, { transactions: known, fromBlock: payment.fromBlock });
     if (proof?.kind === 'unknown' && !proof.used && isStillValid(payment)) {
       const result = await network.facilitator.settle(payment.paymentId, payment.signed);
       if (result.kind === 'submitted') known.push(result.transaction);
     }
-    // Without a transaction to wait for, the authorization's state and logs are searched.
-    const stuck = proof?.kind === 'unknown' && proof.used;
-    await settlement.conclude(open, stuck ? [] : [...new Set(known)], WATCH_MS);
+    await settlement.conclude(open, [...new Set(known)], WATCH_MS);
   }
 
   function isStillValid(payment: Payment): boolean {
