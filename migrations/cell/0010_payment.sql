@@ -51,7 +51,7 @@ CREATE TABLE payment (
     REFERENCES account (account_id, environment),
   CONSTRAINT payment_network_fkey FOREIGN KEY (network, environment)
     REFERENCES network (network, environment),
-  CONSTRAINT payment_state_check CHECK (state IN ('settling', 'broadcast', 'pending', 'credited', 'failed')),
+  CONSTRAINT payment_state_check CHECK (state IN ('settling', 'pending', 'credited', 'failed')),
   CONSTRAINT payment_amount_check CHECK (amount_base_units > 0),
   CONSTRAINT payment_credited_check CHECK ((state = 'credited') = (credited_nano_usd IS NOT NULL)),
   CONSTRAINT payment_proof_check CHECK (state <> 'credited' OR (transaction IS NOT NULL AND log_index IS NOT NULL)),
@@ -59,7 +59,7 @@ CREATE TABLE payment (
 );
 -- What the reconciler looks at: open payments, and reverted ones until their authorization has expired.
 CREATE INDEX payment_open_idx ON payment (due_at)
-  WHERE state IN ('settling', 'broadcast', 'pending') OR (state = 'failed' AND reason = 'reverted');
+  WHERE state IN ('settling', 'pending') OR (state = 'failed' AND reason = 'reverted');
 CREATE INDEX payment_account_idx ON payment (account_id, created_at);
 
 CREATE TABLE outbox (
@@ -109,7 +109,7 @@ BEGIN
   UPDATE payment SET state = 'failed', reason = p_reason, transaction = coalesce(p_transaction, transaction),
       due_at = p_recheck_at, updated_at = now()
     WHERE payment_id = p_payment_id
-      AND (state IN ('settling', 'broadcast', 'pending') OR (state = 'failed' AND reason = 'reverted'))
+      AND (state IN ('settling', 'pending') OR (state = 'failed' AND reason = 'reverted'))
     RETURNING * INTO v;
   IF FOUND AND v_was <> 'failed' THEN
     INSERT INTO outbox (event_id, account_id, environment, type, payload)

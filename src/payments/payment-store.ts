@@ -107,21 +107,21 @@ export async function findPayment(
 }
 
 /**
- * Moves an open payment on; a payment that is credited or failed stays as it is. The reconciler looks at it
+ * Notes that nobody waits for an open payment any more; one that is credited or failed stays so. The reconciler looks at it
  * again after a pause that doubles with every attempt, from two seconds to ten minutes.
  */
-export async function noteProgress(
+export async function notePending(
   db: Queryable,
   cell: CellName,
   paymentId: string,
-  progress: { state: 'broadcast' | 'pending'; reason?: string; transaction?: string },
+  progress: { reason: string; transaction?: string },
 ): Promise<void> {
   await db.query({
-    name: `${cell}.note_payment_progress`,
-    text: `UPDATE "${cell}".payment SET state = $2, reason = $3, transaction = coalesce($4, transaction),
+    name: `${cell}.note_payment_pending`,
+    text: `UPDATE "${cell}".payment SET state = 'pending', reason = $2, transaction = coalesce($3, transaction),
              due_at = now() + least(600, 2 ^ least(attempts + 1, 10)) * interval '1 s', updated_at = now()
-           WHERE payment_id = $1 AND state IN ('settling', 'broadcast', 'pending')`,
-    values: [paymentId, progress.state, progress.reason ?? null, progress.transaction ?? null],
+           WHERE payment_id = $1 AND state IN ('settling', 'pending')`,
+    values: [paymentId, progress.reason, progress.transaction ?? null],
   });
 }
 
@@ -199,7 +199,7 @@ export async function claimOpenPayments(
     text: `UPDATE "${cell}".payment SET due_at = now() + $2 * interval '1 ms', attempts = attempts + 1
            WHERE payment_id IN (
              SELECT payment_id FROM "${cell}".payment
-             WHERE (state IN ('settling', 'broadcast', 'pending') OR (state = 'failed' AND reason = 'reverted'))
+             WHERE (state IN ('settling', 'pending') OR (state = 'failed' AND reason = 'reverted'))
                AND due_at <= now()
              ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
            RETURNING ${COLUMNS}`,
@@ -213,7 +213,7 @@ export async function expireLeases(db: Queryable, cell: CellName): Promise<void>
   await db.query({
     name: `${cell}.expire_payment_leases`,
     text: `UPDATE "${cell}".payment SET due_at = now()
-           WHERE state IN ('settling', 'broadcast', 'pending') AND due_at > now()`,
+           WHERE state IN ('settling', 'pending') AND due_at > now()`,
     values: [],
   });
 }

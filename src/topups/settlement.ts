@@ -3,7 +3,7 @@ import type { CellName, Queryable } from '../db/queryable.ts';
 import { sleep, withDeadline } from '../lib/deadline.ts';
 import { baseUnitsToNano } from '../lib/money.ts';
 import type { Payment } from '../payments/payment.ts';
-import { creditPayment, failPayment, noteProgress } from '../payments/payment-store.ts';
+import { creditPayment, failPayment, notePending } from '../payments/payment-store.ts';
 import type { Chain, ObservedTransfer, SettlementProof } from '../ports/chain.ts';
 import type { Facilitator } from '../ports/facilitator.ts';
 import type { Log } from '../ports/log.ts';
@@ -61,7 +61,8 @@ export function createSettlement({ db, networks, log }: SettlementDeps) {
       if (proof?.kind === 'transferred') return await credit(payment, proof.transfer, false);
       if (proof?.kind === 'impossible') return await fail(payment, proof.reason, undefined);
       if (proof?.kind === 'reverted') return await fail(payment, 'reverted', proof.transaction);
-      await noteProgress(db, cell, paymentId, { state: 'pending', reason: 'unproven' });
+      const [transaction] = transactions;
+      await notePending(db, cell, paymentId, { reason: 'unproven', ...(transaction ? { transaction } : {}) });
     } catch (error) {
       log.error({ paymentId, err: asGatewayError(error) }, 'payment is left to the reconciler');
     }
