@@ -116,7 +116,7 @@ function createOurs(): Verifier {
         token,
         settleGas,
         client,
-        sender: { address: GAS_PAYER, send: refuse, rebroadcast: refuse, forget: refuse },
+        sender: { address: GAS_PAYER, send: refuse, maintain: refuse, capacity: refuse, forget: refuse },
         contractWallets: createContractWalletVerifier(NETWORK, token, client, GAS_PAYER),
       },
     ],

@@ -38,6 +38,7 @@ export interface Seams {
   chain?: (chain: Chain) => Chain;
   settleWaitMs?: number;
   reconcileEveryMs?: number;
+  maintainSenderEveryMs?: number;
 }
 
 export type Services = ReturnType<typeof createServices>;
@@ -45,6 +46,7 @@ export type Services = ReturnType<typeof createServices>;
 const RPC_TIMEOUT_MS = 8_000;
 const SETTLE_WAIT_MS = 30_000;
 const RECONCILE_EVERY_MS = 2_000;
+const MAINTAIN_SENDER_EVERY_MS = 5_000;
 const FORGET_NONCES_EVERY_MS = 60_000;
 const SWEEP_EVERY_MS = 5_000;
 const SEAL_EVERY_MS = 10_000;
@@ -85,6 +87,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       chainId: network.chainId,
       address: privateKeyToAddress(config.evmPrivateKey as `0x${string}`).toLowerCase(),
       privateKey: config.evmPrivateKey,
+      maxGasPriceWei: network.maxGasPriceWei,
       clock,
     });
     return { network, client, chain: seams.chain?.(chain) ?? chain, sender };
@@ -100,9 +103,6 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     cells,
     settlement,
     senderStore,
-    rebroadcast: async () => {
-      for (const { sender } of evm) await sender.rebroadcast();
-    },
     clock,
     log,
     intervalMs: seams.reconcileEveryMs ?? RECONCILE_EVERY_MS,
@@ -123,6 +123,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     }
     await reconciler.start();
     loops = [
+      // One loop for each network, so that a slow node holds up nobody else.
+      ...evm.map(({ network, sender }) =>
+        every(
+          seams.maintainSenderEveryMs ?? MAINTAIN_SENDER_EVERY_MS,
+          `transactions on ${network.title} could not be looked after`,
+          () => sender.maintain(),
+        ),
+      ),
       every(FORGET_NONCES_EVERY_MS, 'used sign-in nonces could not be deleted', () =>
         signIn.forgetExpiredNonces(),
       ),

@@ -119,7 +119,7 @@ export function createEvmClient(options: EvmClientOptions): EvmClient {
     code: address => request<string>('eth_getCode', [address, 'latest']),
     balance: async address => BigInt(await request<string>('eth_getBalance', [address, 'latest'])),
     transactionCount: async address =>
-      BigInt(await request<string>('eth_getTransactionCount', [address, 'pending'])),
+      BigInt(await request<string>('eth_getTransactionCount', [address, 'latest'])),
     gasPrice: async () => BigInt(await request<string>('eth_gasPrice', [])),
     call: (to, data, callOptions = {}) => request<string>('eth_call', callParameters(to, data, callOptions)),
     sendRawTransaction: async raw => void (await request<string>('eth_sendRawTransaction', [raw])),

@@ -7,7 +7,7 @@ import {
   type TokenDomain,
   transferCallData,
 } from '../lib/eip3009.ts';
-import { GatewayError } from '../lib/errors.ts';
+import { GatewayError, unavailable } from '../lib/errors.ts';
 import { recoverAddress } from '../lib/secp256k1.ts';
 import { type EvmClient, EvmRevertError } from '../ports/evm-client.ts';
 import type { Facilitator, SettleResult, VerifyResult } from '../ports/facilitator.ts';
@@ -23,6 +23,9 @@ const MIN_VALIDITY_SECONDS = 6n;
  * hour ahead.
  */
 export const MAX_VALIDITY_SECONDS = 7_200n;
+
+/** When a transaction has waited this long, another would only wait behind it. */
+const MAX_WAITING_MS = 60_000;
 
 /** What the embedded facilitator needs to serve one EVM network. */
 export interface EmbeddedNetwork {
@@ -44,7 +47,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     networks.map(n => [n.network, { ...n, separator: domainSeparator(n.token) }] as const),
   );
 
-  function networkOf(payment: ExactPayment) {
+  function networkOf(payment: { network: string }) {
     const network = byNetwork.get(payment.network);
     if (!network) throw new GatewayError('unsupported_network', `no facilitator for ${payment.network}`);
     return network;
@@ -79,6 +82,17 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     }
   }
 
+  /** Every waiting transaction is counted at full price, because the node reserves that much for each. */
+  async function checkCapacity(network: string): Promise<void> {
+    const { sender, settleGas } = networkOf({ network });
+    const part = `settlement on ${network}`;
+    const capacity = await sender.capacity().catch((error: unknown) => {
+      throw unavailable(part, error);
+    });
+    if (capacity.oldestMs > MAX_WAITING_MS) throw unavailable(part);
+    if (capacity.affordableGas < settleGas * BigInt(capacity.waiting + 1)) throw unavailable(part);
+  }
+
   async function settle(paymentId: string, payment: ExactPayment): Promise<SettleResult> {
     try {
       const { sender, settleGas } = networkOf(payment);
@@ -98,6 +112,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     supports: network => byNetwork.has(network),
     verifySignature: payment => Promise.resolve(isSignedByKey(payment)),
     verify,
+    checkCapacity,
     settle,
   };
 }

@@ -48,7 +48,7 @@ export interface EvmClient {
   safeBlock(): Promise<{ number: bigint; timestamp: bigint }>;
   code(address: string): Promise<string>;
   balance(address: string): Promise<bigint>;
-  /** Next nonce of the account, pending transactions included. */
+  /** Number of the account's mined transactions, which is its first nonce that is still free. */
   transactionCount(address: string): Promise<bigint>;
   gasPrice(): Promise<bigint>;
   /** @throws EvmRevertError when the contract refuses. */

@@ -99,6 +99,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     usedSince?: bigint,
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
+    if (usedSince === undefined) await network.facilitator.checkCapacity(payment.network);
     const head = await network.chain.currentBlock();
     const owner = await ownerOf(request);
     const claim = await claimPayment(db, {
