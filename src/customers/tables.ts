@@ -1,5 +1,7 @@
 import {
   bigint,
+  cidr,
+  customType,
   foreignKey,
   index,
   pgSchema,
@@ -63,5 +65,33 @@ export const proofNonce = directory.table(
   table => [
     primaryKey({ name: 'proof_nonce_pkey', columns: [table.wallet, table.nonce] }),
     index('proof_nonce_expires_idx').on(table.expiresAt),
+  ],
+);
+
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+
+export const apiKey = directory.table(
+  'api_key',
+  {
+    keyHash: bytea('key_hash').notNull(),
+    keyId: uuid('key_id').notNull(),
+    customerId: uuid('customer_id').notNull(),
+    environment: text('environment').notNull(),
+    dialect: text('dialect').notNull(),
+    lastFour: text('last_four').notNull(),
+    allowedAddresses: cidr('allowed_addresses').array().notNull().default([]),
+    createdAt: createdAt(),
+    expiresAt: timestamp('expires_at', { withTimezone: true }),
+    revokedAt: timestamp('revoked_at', { withTimezone: true }),
+  },
+  table => [
+    primaryKey({ name: 'api_key_pkey', columns: [table.keyHash] }),
+    unique('api_key_id_key').on(table.keyId),
+    foreignKey({
+      name: 'api_key_customer_fkey',
+      columns: [table.customerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+    index('api_key_customer_idx').on(table.customerId, table.keyId),
   ],
 );

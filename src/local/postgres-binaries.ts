@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, cp, mkdir, readFile, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
+import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { SystemUser } from './child-process.ts';
@@ -75,7 +75,10 @@ export async function copyNativeTree(source: string, target: string): Promise<vo
   try {
     await mkdir(staging, { recursive: true });
     for (const part of ['bin', 'lib', 'share']) {
-      await cp(path.join(source, part), path.join(staging, part), { recursive: true, verbatimSymlinks: true });
+      await cp(path.join(source, part), path.join(staging, part), {
+        recursive: true,
+        verbatimSymlinks: true,
+      });
     }
     await restoreLinks(source, staging);
     await openToAll(staging);

@@ -1,7 +1,7 @@
 import { chmod, mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { sleep } from '../lib/deadline.ts';
-import { type ServerProcess, startServer, type SystemUser } from './child-process.ts';
+import { type ServerProcess, type SystemUser, startServer } from './child-process.ts';
 import { lockFolder } from './folder-lock.ts';
 import { freePort } from './free-port.ts';
 import { findPostgres, type PostgresBinaries } from './postgres-binaries.ts';
@@ -155,7 +155,9 @@ async function startCluster(
     const portTaken = /could not bind|could not create any TCP/.test(output);
     const predecessor = /lock file ".*" already exists|shared memory block .* is still in use/.test(output);
     if ((!portTaken && !predecessor) || attempt === MAX_START_ATTEMPTS) {
-      throw new Error(`the local database does not start:\n${output.split('\n').slice(-12).join('\n').trim()}`);
+      throw new Error(
+        `the local database does not start:\n${output.split('\n').slice(-12).join('\n').trim()}`,
+      );
     }
     if (portTaken) preferred = undefined;
     if (predecessor) await sleep(50 * 2 ** attempt);
