@@ -55,7 +55,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       topups: services.topups,
       accounts: services.accounts,
       signIn: services.signIn,
-      paymentOptions: services.paymentOptions,
+      // A wallet's balance here is live money, so test money must not seem to be a way to add to it.
+      paymentOptions: services.paymentOptions.filter(option => option.environment === 'live'),
       publicOrigin: config.publicOrigin,
       rateLimits: config.rateLimits,
       clock: options.clock,
