@@ -45,6 +45,10 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   app.addHook('preClose', () => {
     draining = true;
   });
+  // A connection that was busy when we began to stop would else be kept open for its next request.
+  app.addHook('onSend', async (_request, reply) => {
+    if (draining) void reply.header('connection', 'close');
+  });
   setDefaultErrors(app);
   await describeApi(app, { publicOrigin: config.publicOrigin, version: VERSION });
 

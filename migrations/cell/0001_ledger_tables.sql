@@ -67,6 +67,8 @@ CREATE TABLE credit_grant (
   contra smallint NOT NULL,
   amount bigint NOT NULL,
   remaining bigint NOT NULL,
+  -- What expiry, void and reversal took: neither remaining nor used.
+  forfeited bigint NOT NULL DEFAULT 0,
   priority smallint NOT NULL,
   created_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
@@ -74,7 +76,8 @@ CREATE TABLE credit_grant (
   voided boolean NOT NULL DEFAULT false,
   CONSTRAINT credit_grant_pkey PRIMARY KEY (account_id, id),
   CONSTRAINT credit_grant_source_check CHECK (source IN ('paid', 'promotional', 'refund', 'adjustment')),
-  CONSTRAINT credit_grant_remaining_check CHECK (remaining >= 0 AND remaining <= amount AND amount > 0)
+  CONSTRAINT credit_grant_remaining_check CHECK (
+    amount > 0 AND remaining >= 0 AND forfeited >= 0 AND remaining + forfeited <= amount)
 );
 
 -- The order of use is total: priority, expiry, age, id.

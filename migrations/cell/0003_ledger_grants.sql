@@ -49,7 +49,8 @@ BEGIN
     EXIT WHEN part <= 0;
     a.posted := a.posted - part;
     a.seq := a.seq + 1;
-    UPDATE credit_grant SET remaining = remaining - part WHERE account_id = p_account AND id = g.id;
+    UPDATE credit_grant SET remaining = remaining - part, forfeited = forfeited + part
+    WHERE account_id = p_account AND id = g.id;
     INSERT INTO transfer (account_id, id, seq, amount, balance_after, hold_amount, created_at, code, contra)
     VALUES (p_account, coalesce(next_id, new_id(p_now)), a.seq, -part, a.posted, 0, p_now,
       CASE WHEN g.voided THEN 7 ELSE 8 END, CASE WHEN g.voided THEN void_contra(g.contra) ELSE 3 END);

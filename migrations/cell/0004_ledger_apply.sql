@@ -46,7 +46,7 @@ CREATE FUNCTION late_capture_id(p_id uuid) RETURNS uuid LANGUAGE sql IMMUTABLE S
 $$;
 
 CREATE FUNCTION admit_late_capture(
-  p_account bigint, p_id uuid, p_amount bigint, p_argument int, p_available bigint
+  p_account bigint, p_id uuid, p_amount bigint, p_argument int, p_available bigint, p_now timestamptz
 ) RETURNS smallint LANGUAGE plpgsql AS $$
 DECLARE
   done bigint;
@@ -56,6 +56,8 @@ BEGIN
     WHEN FOUND AND done = -p_amount THEN 1
     WHEN FOUND THEN 4
     WHEN p_argument = 0 THEN 9
+    -- The month of the hold may be closed already, on its way out of the log.
+    WHEN NOT id_in_window(p_id, p_now) THEN 10
     WHEN p_argument = 2 OR p_available >= p_amount THEN 0
     ELSE 2 END;
 END $$;
@@ -150,7 +152,7 @@ BEGIN
     code := admission(r.kind, r.amount, r.argument, r.frozen, free, r.hold_amount, r.done_code, r.done_amount,
       r.done_hold, (r.id >= fresh_from AND r.id < fresh_until) OR id_in_window(r.id, v_now));
     IF code = 17 THEN
-      code := admit_late_capture(r.account_id, r.id, r.amount, r.argument, free);
+      code := admit_late_capture(r.account_id, r.id, r.amount, r.argument, free, v_now);
       r.id := late_capture_id(r.id);
     END IF;
     status[r.position] := code;
@@ -256,7 +258,7 @@ BEGIN
     done.hold_amount, (p_id >= id_at(v_now - interval '1 day') AND p_id < id_at(v_now + interval '5 minutes'))
       OR id_in_window(p_id, v_now));
   IF status = 17 THEN
-    status := admit_late_capture(p_account, p_id, p_amount, p_argument, available);
+    status := admit_late_capture(p_account, p_id, p_amount, p_argument, available, v_now);
     v_id := late_capture_id(p_id);
   END IF;
   IF status <> 0 THEN RETURN; END IF;

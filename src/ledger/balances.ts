@@ -135,7 +135,7 @@ export async function listGrants(
 }
 
 /**
- * The posted balance as it was at an instant, in nano-USD. For instants before the log reaches back, the
+ * The posted balance as it was at the end of a millisecond, in nano-USD. For instants before the log reaches back, the
  * oldest balance that is known; zero for an account without transfers.
  */
 export async function readBalanceAt(
@@ -148,7 +148,8 @@ export async function readBalanceAt(
     name: `ledger_balance_at_${cell}`,
     text: `SELECT coalesce(
              (SELECT balance_after FROM "${cell}".transfer
-              WHERE account_id = $1 AND created_at <= $2 ORDER BY seq DESC LIMIT 1),
+              WHERE account_id = $1 AND created_at < $2::timestamptz + interval '1 millisecond'
+              ORDER BY seq DESC LIMIT 1),
              (SELECT balance_after - amount FROM "${cell}".transfer
               WHERE account_id = $1 ORDER BY seq LIMIT 1)) AS balance`,
     values: [accountId, at],

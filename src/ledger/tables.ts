@@ -18,6 +18,8 @@ import type { CellName } from '../db/queryable.ts';
 /** Sets of sequence numbers; drizzle has no type of its own for them. */
 const int8multirange = customType<{ data: string }>({ dataType: () => 'int8multirange' });
 
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+
 const int8 = (name: string) => bigint(name, { mode: 'bigint' }).notNull();
 const instant = (name: string) => timestamp(name, { withTimezone: true }).notNull();
 
@@ -81,6 +83,7 @@ export function ledgerTables(cell: CellName) {
       contra: smallint('contra').notNull(),
       amount: int8('amount'),
       remaining: int8('remaining'),
+      forfeited: int8('forfeited').default(0n),
       priority: smallint('priority').notNull(),
       createdAt: instant('created_at'),
       expiresAt: instant('expires_at'),
@@ -124,5 +127,59 @@ export function ledgerTables(cell: CellName) {
     },
     table => [primaryKey({ name: 'checkpoint_pkey', columns: [table.accountId, table.month] })],
   );
-  return { account, transfer, hold, creditGrant, operatorAction, transferWindow, checkpoint };
+  return {
+    account,
+    transfer,
+    hold,
+    creditGrant,
+    operatorAction,
+    transferWindow,
+    checkpoint,
+    ...sealTables(schema),
+  };
+}
+
+function sealTables(schema: ReturnType<typeof pgSchema>) {
+  const seal = schema.table(
+    'seal',
+    {
+      block: int8('block'),
+      previous: bytea('previous').notNull(),
+      hash: bytea('hash').notNull(),
+      accounts: int8('accounts'),
+      transfers: int8('transfers'),
+      sealedAt: instant('sealed_at'),
+    },
+    table => [primaryKey({ name: 'seal_pkey', columns: [table.block] })],
+  );
+  const sealEntry = schema.table(
+    'seal_entry',
+    {
+      accountId: int8('account_id'),
+      block: int8('block'),
+      fromSeq: int8('from_seq'),
+      toSeq: int8('to_seq'),
+      hash: bytea('hash').notNull(),
+    },
+    table => [primaryKey({ name: 'seal_entry_pkey', columns: [table.accountId, table.block] })],
+  );
+  const sealPosition = schema.table(
+    'seal_position',
+    { accountId: int8('account_id'), seq: int8('seq') },
+    table => [primaryKey({ name: 'seal_position_pkey', columns: [table.accountId] })],
+  );
+  const contraTotal = schema.table(
+    'contra_total',
+    {
+      environment: text('environment').notNull(),
+      contra: smallint('contra').notNull(),
+      day: date('day').notNull(),
+      amount: numeric('amount').notNull(),
+      transfers: int8('transfers'),
+    },
+    table => [
+      primaryKey({ name: 'contra_total_pkey', columns: [table.environment, table.contra, table.day] }),
+    ],
+  );
+  return { seal, sealEntry, sealPosition, contraTotal };
 }

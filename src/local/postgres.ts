@@ -53,26 +53,36 @@ const NO_PROCESS = 2 ** 31 - 1;
  * @throws when another running process uses the folder, or with the last lines of the server's log.
  */
 export async function startLocalPostgres(options: LocalPostgresOptions): Promise<LocalPostgres> {
+  const { log } = options;
   const folder = await ownFolder(options.dataDir);
   const unlock = await lockFolder(folder);
   try {
     const place = await existingPlace(folder);
-    await stopLeftover(place, options.log);
+    await stopLeftover(place, log);
     const user = await postgresUser(place.cluster);
     const binaries = await findPostgres(user, folder);
-    const fresh = !(await isUsable(place, binaries.majorVersion, options.log));
+    const fresh = !(await isUsable(place, binaries.majorVersion, log));
     const fsync = options.fsync ?? true;
     const ready = fresh ? await createCluster({ folder, binaries, user, fsync }) : place;
-    const { server, port } = await startCluster(ready, { binaries, user, fsync });
+    const { server, port } = await startCluster(ready, { binaries, user, fsync, log });
     const password = await readPassword(ready);
     let stopping: Promise<void> | undefined;
     void server.ended.then(() => {
-      if (!stopping) options.log(`the local database ended unexpectedly; see ${logFileOf(ready)}`);
+      if (!stopping) log(`the local database ended unexpectedly; see ${logFileOf(ready)}`);
     });
+
+    async function stop(): Promise<void> {
+      try {
+        await server.stop(STOP_STEPS);
+      } finally {
+        await unlock();
+      }
+    }
+
     return {
       databaseUrl: `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/postgres`,
       fresh,
-      stop: () => (stopping ??= server.stop(STOP_STEPS).finally(async () => unlock())),
+      stop: () => (stopping ??= stop()),
     };
   } catch (error) {
     await unlock();
@@ -131,6 +141,7 @@ interface StartOptions {
   binaries: PostgresBinaries;
   user: SystemUser | undefined;
   fsync: boolean;
+  log: (line: string) => void;
 }
 
 /** Starts the server, on its last port when that is free; retries what passes by itself. */
@@ -160,7 +171,11 @@ async function startCluster(
       );
     }
     if (portTaken) preferred = undefined;
-    if (predecessor) await sleep(50 * 2 ** attempt);
+    if (predecessor) {
+      // Either it was just starting when its parent was killed, or its last sessions are still ending.
+      await stopLeftover(place, options.log);
+      await sleep(50 * 2 ** attempt);
+    }
   }
 }
 

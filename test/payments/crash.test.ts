@@ -83,3 +83,22 @@ describe('a gateway that is killed with SIGKILL', () => {
     await stopProcess(second.child);
   });
 });
+
+describe('a gateway that is told to stop', () => {
+  it('finishes the payment under way, answers it, and ends cleanly', async () => {
+    const payer = await createPayer(100n);
+    const payTo = prepared.env['EVM_PAY_TO'] as `0x${string}`;
+    const { child, port } = await startProcess('never-but-slow');
+    const answer = pay(port, paymentHeader(await signPayment(payer, payTo, 10_000_000n)));
+    const settling = async () => {
+      const rows = await sql.query("SELECT count(*)::int AS n FROM cell_0.payment WHERE state = 'settling'");
+      return rows.rows[0].n;
+    };
+    await expect.poll(settling, { timeout: 5_000 }).toBe(1);
+    const exited = once(child, 'exit');
+    child.kill('SIGTERM');
+    expect((await answer).status).toBe(200);
+    expect(await exited).toEqual([0, null]);
+    expect(await settling()).toBe(0);
+  });
+});

@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeBase64Json } from '../../src/lib/base64.ts';
+import { sleep } from '../../src/lib/deadline.ts';
 import { usdcBalance, usdcTransfersTo } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { createPayer, paymentHeader, type SignedPayment, signPayment } from '../support/payment.ts';
@@ -106,18 +107,32 @@ describe('a top-up', () => {
   });
 
   it('goes on when the caller hangs up', async () => {
-    await gateway.app.listen({ host: '127.0.0.1', port: 0 });
-    const { port } = gateway.app.server.address() as AddressInfo;
+    const slow = await startGateway({
+      seams: {
+        evmClient: client => ({
+          ...client,
+          async sendRawTransaction(raw) {
+            await sleep(500);
+            await client.sendRawTransaction(raw);
+          },
+        }),
+      },
+    });
+    await slow.app.listen({ host: '127.0.0.1', port: 0 });
+    const { port } = slow.app.server.address() as AddressInfo;
     const payer = await createPayer(100n);
-    const payment = await signPayment(payer, gateway.payTo, 5_000_000n);
+    const payment = await signPayment(payer, slow.payTo, 5_000_000n);
     const caller = new AbortController();
     const call = fetch(`http://127.0.0.1:${port}/api/v1/x402/top-up`, {
       method: 'POST',
       headers: { 'payment-signature': paymentHeader(payment) },
       signal: caller.signal,
     });
-    setTimeout(() => caller.abort(), 5);
-    await call.catch(() => undefined);
-    await expect.poll(() => creditOf(payer.address)).toEqual({ posted: '5000000000', transfers: 1 });
+    const states = async () => (await slow.sql.query('SELECT state FROM cell_0.payment')).rows;
+    await expect.poll(states, { timeout: 10_000 }).toEqual([{ state: 'settling' }]);
+    caller.abort();
+    await expect(call).rejects.toThrow();
+    await expect.poll(states, { timeout: 10_000 }).toEqual([{ state: 'credited' }]);
+    await slow.stop();
   });
 });

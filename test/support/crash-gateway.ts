@@ -4,9 +4,11 @@
  */
 import type { AddressInfo } from 'node:net';
 import { buildApp } from '../../src/app.ts';
+import { stopOnSignal } from '../../src/commands/lifecycle.ts';
 import { loadConfig } from '../../src/config.ts';
 import { createLog } from '../../src/http/log.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { sleep } from '../../src/lib/deadline.ts';
 import { createServices, type Seams } from '../../src/services.ts';
 
 function die(): never {
@@ -21,7 +23,11 @@ const seams: Seams = {
   evmClient: client => ({
     ...client,
     // The bytes are stored, the node has not seen them.
-    sendRawTransaction: raw => (crashAt === 'before-send' ? die() : client.sendRawTransaction(raw)),
+    async sendRawTransaction(raw) {
+      if (crashAt === 'before-send') die();
+      if (crashAt === 'never-but-slow') await sleep(1_500);
+      await client.sendRawTransaction(raw);
+    },
   }),
   facilitator: facilitator => ({
     ...facilitator,
@@ -52,9 +58,4 @@ const app = await buildApp({ config, services, log, clock: systemClock });
 await services.start();
 await app.listen({ host: '127.0.0.1', port: 0 });
 process.stdout.write(`${JSON.stringify({ port: (app.server.address() as AddressInfo).port })}\n`);
-process.on('SIGTERM', () => {
-  void app
-    .close()
-    .then(() => services.stop())
-    .finally(() => process.exit());
-});
+await stopOnSignal(app, [services.stop], log);

@@ -1,0 +1,82 @@
+-- Ends holds and grants whose time is over. Any number of sweepers may run: each takes the accounts that
+-- nobody else holds. The rows are looked up again under the lock, so a hold that was renewed in between lives.
+
+-- Ends up to p_limit expired holds. With p_wait it waits for the account of the oldest one instead of
+-- skipping it: an account that is never idle would otherwise never be swept.
+CREATE FUNCTION sweep_holds(
+  p_limit int, p_wait boolean DEFAULT false, p_now timestamptz DEFAULT NULL, OUT ended int, OUT skipped int
+) LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+  v_now timestamptz := coalesce(p_now, clock_timestamp());
+  due_accounts bigint[];
+  due_ids uuid[];
+  locked bigint[] := '{}';
+  found_due int;
+  r record;
+BEGIN
+  SELECT array_agg(d.account_id), array_agg(d.id) INTO due_accounts, due_ids FROM (
+    SELECT account_id, id FROM hold WHERE expires_at <= v_now
+    ORDER BY expires_at LIMIT CASE WHEN p_wait THEN 1 ELSE p_limit END) d;
+  ended := 0; skipped := 0;
+  IF due_accounts IS NULL THEN RETURN; END IF;
+  found_due := cardinality(due_accounts);
+  IF p_wait THEN
+    PERFORM FROM account WHERE account_id = due_accounts[1] FOR NO KEY UPDATE;
+    locked := due_accounts;
+    SELECT array_agg(d.account_id), array_agg(d.id) INTO due_accounts, due_ids FROM (
+      SELECT account_id, id FROM hold WHERE account_id = locked[1] AND expires_at <= v_now LIMIT p_limit) d;
+    found_due := coalesce(cardinality(due_accounts), 0);
+  ELSE
+    FOR r IN
+      SELECT account_id FROM account WHERE account_id = ANY (due_accounts)
+      ORDER BY account_id FOR NO KEY UPDATE SKIP LOCKED
+    LOOP
+      locked := locked || r.account_id;
+    END LOOP;
+  END IF;
+  -- The transfers' time follows the lock, as everywhere.
+  v_now := coalesce(p_now, clock_timestamp());
+
+  WITH over AS (
+    DELETE FROM hold h USING unnest(due_accounts, due_ids) d(account_id, id)
+    WHERE h.account_id = d.account_id AND h.id = d.id AND h.expires_at <= v_now AND h.account_id = ANY (locked)
+    RETURNING h.account_id, h.id, h.amount
+  ), numbered AS (
+    SELECT o.account_id, o.id, o.amount, a.posted,
+      a.seq + row_number() OVER (PARTITION BY o.account_id ORDER BY o.id) AS seq
+    FROM over o JOIN account a ON a.account_id = o.account_id
+  ), booked AS (
+    INSERT INTO transfer (account_id, id, seq, amount, balance_after, hold_amount, created_at, code, contra)
+    SELECT account_id, id, seq, 0, posted, amount, v_now, 5, 0 FROM numbered
+    RETURNING account_id, hold_amount
+  ), per_account AS (
+    SELECT account_id, sum(hold_amount) AS amount, count(*) AS holds FROM booked GROUP BY account_id
+  ), updated AS (
+    UPDATE account a SET held = a.held - p.amount, seq = a.seq + p.holds
+    FROM per_account p WHERE a.account_id = p.account_id
+    RETURNING p.holds
+  )
+  SELECT coalesce(sum(holds), 0) INTO ended FROM updated;
+  skipped := found_due - ended;
+END $$;
+
+-- Forfeits the grants that have ended of up to p_limit idle accounts; accounts in use do so by themselves.
+-- Accounts whose ended credit is all held have nothing to forfeit yet.
+CREATE FUNCTION sweep_grants(p_limit int, p_now timestamptz DEFAULT NULL, OUT accounts int)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  v_now timestamptz := coalesce(p_now, clock_timestamp());
+  candidates bigint[];
+  r record;
+BEGIN
+  accounts := 0;
+  SELECT array_agg(d.account_id) INTO candidates FROM (
+    SELECT account_id FROM account WHERE next_due <= v_now AND posted > held ORDER BY next_due LIMIT p_limit) d;
+  FOR r IN
+    SELECT account_id FROM account WHERE account_id = ANY (candidates)
+    ORDER BY account_id FOR NO KEY UPDATE SKIP LOCKED
+  LOOP
+    PERFORM lock_account(r.account_id, p_now);
+    accounts := accounts + 1;
+  END LOOP;
+END $$;

@@ -1,0 +1,55 @@
+-- Months leave the log in two steps, oldest first. Closing stops new rows for a moment of a table lock; detaching
+-- then has all the time it needs, because the month cannot change any more.
+
+-- Closes the oldest month for new ids. Answers why not, if not: it must be over for at least a month, and no
+-- open hold may still need it for its end.
+CREATE FUNCTION close_transfer_month(p_month date, p_now timestamptz DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SET search_path FROM CURRENT SET timezone = 'UTC' AS $$
+DECLARE
+  first_day timestamptz := date_trunc('month', p_month);
+  first_id uuid := id_at(first_day);
+  end_id uuid := id_at(first_day + interval '1 month');
+BEGIN
+  LOCK TABLE transfer_window IN SHARE ROW EXCLUSIVE MODE;
+  IF NOT EXISTS (SELECT FROM transfer_window WHERE id_from = first_id) THEN
+    RETURN 'not the oldest month';
+  END IF;
+  IF first_day + interval '2 months' > coalesce(p_now, clock_timestamp()) THEN RETURN 'too recent'; END IF;
+  -- Waits for the calls that read the old window, and holds new ones up until the new window is committed.
+  LOCK TABLE account IN SHARE MODE;
+  IF EXISTS (SELECT FROM hold WHERE id >= first_id AND id < end_id) THEN RETURN 'open holds'; END IF;
+  UPDATE transfer_window SET id_from = end_id;
+  RETURN 'closed';
+END $$;
+
+-- Takes a closed month out of the log, after writing down what it contained. The table stays beside the log
+-- until an operator has archived and dropped it.
+CREATE FUNCTION detach_transfer_month(p_month date, p_now timestamptz DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SET search_path FROM CURRENT SET timezone = 'UTC' AS $$
+DECLARE
+  first_day timestamptz := date_trunc('month', p_month);
+  first_id uuid := id_at(first_day);
+  end_id uuid := id_at(first_day + interval '1 month');
+  part text := 'transfer_' || to_char(p_month, 'YYYY_MM');
+BEGIN
+  LOCK TABLE transfer_window IN SHARE ROW EXCLUSIVE MODE;
+  IF NOT EXISTS (SELECT FROM transfer_window WHERE id_from >= end_id) THEN RETURN 'not closed'; END IF;
+  IF NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(part) AND inhparent = 'transfer'::regclass)
+  THEN
+    RETURN 'not attached';
+  END IF;
+  IF EXISTS (
+    SELECT FROM transfer t LEFT JOIN seal_position p ON p.account_id = t.account_id
+    WHERE t.id >= first_id AND t.id < end_id AND t.seq > coalesce(p.seq, 0)
+  ) THEN
+    RETURN 'not sealed';
+  END IF;
+  INSERT INTO checkpoint (account_id, month, transfers, amount, seqs, created_at)
+  SELECT t.account_id, first_day::date, count(*), sum(t.amount), range_agg(int8range(t.seq, t.seq, '[]')),
+    coalesce(p_now, clock_timestamp())
+  FROM transfer t WHERE t.id >= first_id AND t.id < end_id GROUP BY t.account_id;
+  EXECUTE format('ALTER TABLE transfer DETACH PARTITION %I', part);
+  EXECUTE format('CREATE TRIGGER transfer_append_only BEFORE UPDATE OR DELETE ON %I
+    FOR EACH ROW EXECUTE FUNCTION refuse_change()', part);
+  RETURN 'detached';
+END $$;

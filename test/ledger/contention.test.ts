@@ -1,0 +1,108 @@
+import { Pool } from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readBalance } from '../../src/ledger/balances.ts';
+import { createBatcher } from '../../src/ledger/batcher.ts';
+import { applyOperations } from '../../src/ledger/spending.ts';
+import { newId } from '../../src/lib/ids.ts';
+import { expectAllBooked, spawnLoad } from './load-children.ts';
+import {
+  CELLS,
+  createLedgerDatabase,
+  expectSoundBooks,
+  type LedgerDatabase,
+  openFunded,
+  openMany,
+} from './support.ts';
+
+const WRITERS = 64;
+
+let database: LedgerDatabase;
+let crowd: Pool;
+
+beforeAll(async () => {
+  database = await createLedgerDatabase();
+  crowd = new Pool({ connectionString: database.databaseUrl, max: WRITERS });
+});
+
+afterAll(async () => {
+  await crowd.end();
+  await database.close();
+});
+
+describe.each(CELLS)('%s', cell => {
+  it('never lets 64 writers with connections of their own overdraw one account', async () => {
+    const accountId = await openFunded(database.pool, cell, 500n);
+    const statuses: string[] = [];
+    await Promise.all(
+      Array.from({ length: WRITERS }, async () => {
+        for (let i = 0; i < 10; i += 1) {
+          const [result] = await applyOperations(crowd, cell, [
+            { kind: 'debit', accountId, id: newId(), amountNanoUsd: 1n },
+          ]);
+          statuses.push(result?.status ?? '');
+        }
+      }),
+    );
+    expect(statuses.filter(status => status === 'applied')).toHaveLength(500);
+    expect(statuses.filter(status => status === 'insufficient')).toHaveLength(WRITERS * 10 - 500);
+    expect((await readBalance(database.pool, cell, accountId))?.availableNanoUsd).toBe(0n);
+    await expectSoundBooks(database.pool, cell);
+  });
+
+  it('applies an id once when 64 callers send it at the same time', async () => {
+    const accountId = await openFunded(database.pool, cell, 500n);
+    const operation = { kind: 'debit', accountId, id: newId(), amountNanoUsd: 7n } as const;
+    const results = await Promise.all(
+      Array.from({ length: WRITERS }, () => applyOperations(crowd, cell, [operation])),
+    );
+    const statuses = results.map(([result]) => result?.status);
+    expect(statuses.filter(status => status === 'applied')).toHaveLength(1);
+    expect(statuses.filter(status => status === 'replayed')).toHaveLength(WRITERS - 1);
+    expect((await readBalance(database.pool, cell, accountId))?.postedNanoUsd).toBe(493n);
+  });
+
+  it('serves 64 writers over 10,000 accounts through the batcher', async () => {
+    await openMany(database.pool, cell, 10_000, 5n);
+    const batcher = createBatcher({ db: database.pool, cell });
+    let applied = 0n;
+    await Promise.all(
+      Array.from({ length: WRITERS }, async () => {
+        for (let i = 0; i < 100; i += 1) {
+          const accountId = BigInt(1 + Math.floor(Math.random() * 10_000));
+          const result = await batcher.submit({ kind: 'debit', accountId, id: newId(), amountNanoUsd: 2n });
+          expect(['applied', 'insufficient']).toContain(result.status);
+          if (result.status === 'applied') applied += 2n;
+        }
+      }),
+    );
+    const { rows } = await database.pool.query<{ posted: string }>(
+      `SELECT sum(posted) AS posted FROM "${cell}".account WHERE account_id <= 10000`,
+    );
+    expect(BigInt(rows[0]?.posted ?? '0')).toBe(50_000n - applied);
+    await expectSoundBooks(database.pool, cell);
+  });
+});
+
+it('runs four processes with two lanes each on the same accounts for 5 s without one failed call', {
+  timeout: 60_000,
+}, async () => {
+  const [cell] = CELLS;
+  const grants = Array.from({ length: 20 }, () => newId());
+  await database.pool.query(
+    `SELECT "${cell}".add_grant(i, id, 1000000, 'paid', 100::smallint, 50::smallint, NULL)
+     FROM unnest($1::uuid[]) WITH ORDINALITY AS q(id, i)`,
+    [grants],
+  );
+  const runs = await Promise.all(
+    Array.from({ length: 4 }, () =>
+      spawnLoad(database.databaseUrl, cell, { accounts: 20, inFlight: 64, durationMs: 5_000 }),
+    ),
+  );
+  expect(runs.map(run => run.failures)).toEqual([{}, {}, {}, {}]);
+  await expectAllBooked(
+    database.pool,
+    cell,
+    runs.flatMap(run => run.done),
+  );
+  await expectSoundBooks(database.pool, cell);
+});

@@ -1,0 +1,59 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { surviveDatabaseKills, surviveProcessKills } from '../ledger/crash.ts';
+import { expectLinearizable } from '../ledger/linearizability.ts';
+import { spawnLoad } from '../ledger/load-children.ts';
+import { expectModelAgrees } from '../ledger/model-property.ts';
+import {
+  CELLS,
+  createLedgerDatabase,
+  expectSoundBooks,
+  type LedgerDatabase,
+  openMany,
+} from '../ledger/support.ts';
+
+const SEED = Number(process.env['FC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+
+let database: LedgerDatabase;
+
+beforeAll(async () => {
+  console.log(`ledger soak: FC_SEED=${SEED}`);
+  database = await createLedgerDatabase(8);
+});
+
+afterAll(() => database.close());
+
+describe.each(CELLS)('%s', cell => {
+  it(`agrees with the model over 2,000 histories (seed ${SEED})`, async () => {
+    await expectModelAgrees(database.pool, cell, { seed: SEED, runs: 2_000 });
+  });
+
+  it(`is linearizable per account over 2,000 histories (seed ${SEED})`, async () => {
+    await expectLinearizable(database.pool, cell, { seed: SEED, runs: 2_000 });
+  });
+});
+
+it.each([1, 10_000])('runs four processes on %i accounts for 5 s without a failed call', async accounts => {
+  const own = await createLedgerDatabase();
+  try {
+    await openMany(own.pool, CELLS[0], accounts, 1_000_000_000n);
+    const load = { accounts, inFlight: 64, durationMs: 5_000 };
+    const runs = await Promise.all([1, 2, 3, 4].map(() => spawnLoad(own.databaseUrl, CELLS[0], load)));
+    expect(runs.map(run => run.failures)).toEqual([{}, {}, {}, {}]);
+    await expectSoundBooks(own.pool, CELLS[0]);
+  } finally {
+    await own.close();
+  }
+});
+
+it('loses nothing when PostgreSQL is killed five times under load', async () => {
+  await expect(surviveDatabaseKills(5)).resolves.toBeUndefined();
+});
+
+it('loses nothing when the process is killed five times under load', async () => {
+  const own = await createLedgerDatabase();
+  try {
+    await expect(surviveProcessKills(own.databaseUrl, own.pool, 5)).resolves.toBeUndefined();
+  } finally {
+    await own.close();
+  }
+});
