@@ -1,7 +1,7 @@
 import { type AddressList, createAddressList } from '../customers/address-list.ts';
 import { hashApiKey } from '../customers/api-key-format.ts';
 import { findApiKey, type OwnedApiKey } from '../customers/api-keys.ts';
-import { asGatewayError } from '../db/pg-errors.ts';
+import { orUnavailable } from '../db/pg-errors.ts';
 import type { Queryable } from '../db/queryable.ts';
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
@@ -61,9 +61,7 @@ export function createApiKeyCheck({
   }
 
   async function read(keyHash: Buffer): Promise<KnownKey | undefined> {
-    const key = await findApiKey(db, keyHash).catch((error: unknown) => {
-      throw asGatewayError(error);
-    });
+    const key = await orUnavailable(findApiKey(db, keyHash));
     if (!key) return undefined;
     const { allowedAddresses } = key;
     return { ...key, allowed: allowedAddresses.length > 0 ? createAddressList(allowedAddresses) : undefined };
