@@ -65,3 +65,9 @@ export interface ApiKeys {
     callerAddress: string;
   }): Promise<KeyHolder>;
 }
+
+/** Credit of a customer that the surface knows already. */
+export interface CustomerCredit {
+  /** Credit that can be spent, in nano-USD; zero for an account never opened. */
+  available(customer: Customer): Promise<bigint>;
+}

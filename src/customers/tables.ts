@@ -95,3 +95,31 @@ export const apiKey = directory.table(
     index('api_key_customer_idx').on(table.customerId, table.keyId),
   ],
 );
+
+export const channelMessage = directory.table(
+  'channel_message',
+  {
+    messageId: uuid('message_id').notNull(),
+    environment: text('environment').notNull(),
+    channel: text('channel').notNull(),
+    customerId: uuid('customer_id').notNull(),
+    authorName: text('author_name').notNull(),
+    avatarUrl: text('avatar_url'),
+    content: text('content').notNull(),
+    createdAt: timestamp('created_at', { withTimezone: true }).notNull(),
+  },
+  table => [
+    primaryKey({ name: 'channel_message_pkey', columns: [table.messageId] }),
+    foreignKey({
+      name: 'channel_message_customer_fkey',
+      columns: [table.customerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+    index('channel_message_channel_idx').on(
+      table.environment,
+      table.channel,
+      table.createdAt,
+      table.messageId,
+    ),
+  ],
+);
