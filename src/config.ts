@@ -10,7 +10,7 @@ export const SETTINGS = {
   DATABASE_URL: { fallback: '', about: 'PostgreSQL 15 or newer', secret: true },
   DATA_DIR: { fallback: '.data', about: 'where the sandbox keeps its database and chains' },
   LOG_LEVEL: { fallback: 'info', about: 'fatal, error, warn, info, debug, trace or silent' },
-  DIALECTS: { fallback: 'venice', about: 'wire dialects to mount, comma-separated' },
+  DIALECTS: { fallback: 'venice,dria', about: 'wire dialects to mount, comma-separated' },
   NETWORKS: { fallback: 'eip155:8453', about: 'CAIP-2 networks to accept, comma-separated' },
   EVM_PAY_TO: { fallback: '', about: 'address that receives USDC on EVM networks' },
   EVM_PRIVATE_KEY: { fallback: '', about: 'key that pays gas for the embedded facilitator', secret: true },
@@ -36,7 +36,7 @@ const RPC_SETTINGS = {
 /** Settings that name a chain's JSON-RPC URL. */
 export type RpcSetting = (typeof RPC_SETTINGS)[keyof typeof RPC_SETTINGS];
 
-const DIALECT_NAMES = ['venice'] as const;
+const DIALECT_NAMES = ['venice', 'dria'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;

@@ -7,7 +7,7 @@ import { createLog } from '../http/log.ts';
 import { systemClock } from '../lib/clock.ts';
 import { startLocalEvmChain } from '../local/evm-chain.ts';
 import { startLocalPostgres } from '../local/postgres.ts';
-import type { SandboxNetwork } from '../sandbox/routes.ts';
+import type { SandboxNetwork, SandboxOptions } from '../sandbox/routes.ts';
 import { createServices } from '../services.ts';
 import { sandboxBanner } from './banner.ts';
 import { stopOnSignal } from './lifecycle.ts';
@@ -87,7 +87,10 @@ export async function dev(): Promise<void> {
     });
   }
 
-  const sandbox = { publicOrigin: origin, databaseUrl, networks, reset };
+  const apiKeys: SandboxOptions['apiKeys'] = {
+    dria: order => services.createFundedKey({ ...order, dialect: 'dria' }),
+  };
+  const sandbox = { publicOrigin: origin, databaseUrl, networks, apiKeys, reset };
   const app = await buildApp({ config, services, log, clock: systemClock, sandbox });
   await services.start();
   await app.listen({ host: config.host, port: config.port });
