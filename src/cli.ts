@@ -15,6 +15,14 @@ const COMMANDS: Record<string, { about: string; run: () => Promise<(args: string
     about: 'bring the database to this version (--check: only say what is missing, exit 1)',
     run: async () => (await import('./commands/migrate.ts')).migrateCommand,
   },
+  reconcile: {
+    about: '--ledger: prove that the books are in order (exit 1 when not)',
+    run: async () => (await import('./commands/ledger.ts')).reconcile,
+  },
+  ledger: {
+    about: 'verify: recompute the sealed hash chain (exit 1 when a row was changed later)',
+    run: async () => (await import('./commands/ledger.ts')).ledger,
+  },
   openapi: {
     about: 'write the OpenAPI document to standard output',
     run: async () => (await import('./commands/openapi.ts')).openapi,

@@ -96,6 +96,18 @@ export function loadConfig(
   return Object.freeze(config);
 }
 
+/**
+ * Reads one setting as `loadConfig` does, for a command that needs no other.
+ * @throws ConfigError when it is missing or a file cannot be read.
+ */
+export function requireSetting(name: SettingName, env: NodeJS.ProcessEnv): string {
+  const problems: string[] = [];
+  const value = readValues(env, problems)[name];
+  if (problems.length === 0 && !value) problems.push(`${name} is required`);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return value;
+}
+
 function readValues(env: NodeJS.ProcessEnv, problems: string[]): Values {
   const file = env['CONFIG'] ? readConfigFile(env['CONFIG'], problems) : {};
   const names = Object.keys(SETTINGS) as SettingName[];

@@ -16,6 +16,9 @@ import { createContractWalletVerifier } from './facilitators/contract-wallet.ts'
 import { createEmbeddedFacilitator } from './facilitators/embedded.ts';
 import { createEvmSender, type EvmSender } from './facilitators/evm-sender.ts';
 import { receiptsContra } from './ledger/chart.ts';
+import { ensurePartitions } from './ledger/partitions.ts';
+import { sealWindow } from './ledger/seals.ts';
+import { sweep } from './ledger/sweeps.ts';
 import { assert } from './lib/assert.ts';
 import type { Clock } from './lib/clock.ts';
 import { unavailable } from './lib/errors.ts';
@@ -49,6 +52,9 @@ const RPC_TIMEOUT_MS = 8_000;
 const SETTLE_WAIT_MS = 30_000;
 const RECONCILE_EVERY_MS = 2_000;
 const FORGET_EVERY_MS = 60_000;
+const SWEEP_EVERY_MS = 5_000;
+const SEAL_EVERY_MS = 10_000;
+const PARTITIONS_EVERY_MS = 3_600_000;
 const MAX_CONNECTIONS = 20;
 
 /** One EVM network with its node, its key and its proofs. */
@@ -123,17 +129,18 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     }
     await reconciler.start();
     loops = [
-      startLoop({
-        intervalMs: FORGET_EVERY_MS,
-        round: () => signIn.forgetExpiredNonces(),
-        onError: error => log.error({ err: error }, 'used sign-in nonces could not be deleted'),
-      }),
-      startLoop({
-        intervalMs: FORGET_EVERY_MS,
-        round: () => channels.forgetOldMessages(),
-        onError: error => log.error({ err: error }, 'old channel messages could not be deleted'),
-      }),
+      every(FORGET_EVERY_MS, 'used sign-in nonces could not be deleted', () => signIn.forgetExpiredNonces()),
+      every(FORGET_EVERY_MS, 'old channel messages could not be deleted', () => channels.forgetOldMessages()),
+      ...cells.flatMap(cell => [
+        every(SWEEP_EVERY_MS, 'expired holds and grants could not be ended', () => sweep(pool, cell)),
+        every(SEAL_EVERY_MS, 'the log could not be sealed', () => sealWindow(pool, cell)),
+        every(PARTITIONS_EVERY_MS, 'partitions could not be made', () => ensurePartitions(pool, cell)),
+      ]),
     ];
+  }
+
+  function every(intervalMs: number, problem: string, round: () => Promise<unknown>): Loop {
+    return startLoop({ intervalMs, round, onError: error => log.error({ err: error }, problem) });
   }
 
   async function stopWork(): Promise<void> {

@@ -34,7 +34,7 @@ END $$;
 -- is the row right before it.
 CREATE FUNCTION collected(t transfer) RETURNS bigint LANGUAGE sql STABLE AS $$
   SELECT -t.amount - coalesce((
-    SELECT w.amount FROM transfer w WHERE w.account_id = t.account_id AND w.seq = t.seq - 1 AND w.code = 12), 0)
+    SELECT w.amount FROM transfer w WHERE -w.account_id = -t.account_id AND w.seq = t.seq - 1 AND w.code = 12), 0)
 $$;
 
 -- What refunds and reversals have not given back or taken back of a transfer yet.

@@ -93,7 +93,7 @@ BEGIN
     FROM account a LEFT JOIN seal_position p ON p.account_id = a.account_id
     WHERE a.seq > coalesce(p.seq, 0) ORDER BY a.account_id LIMIT p_accounts
   ) c
-  JOIN transfer t ON t.account_id = c.account_id AND t.seq > c.from_seq AND t.seq <= c.to_seq
+  JOIN transfer t ON -t.account_id = -c.account_id AND t.seq > c.from_seq AND t.seq <= c.to_seq
   GROUP BY c.account_id, c.from_seq;
   SELECT coalesce(sum(e.to_seq - e.from_seq), 0) INTO transfers FROM seal_entry e WHERE e.block = v_block;
   IF transfers = 0 THEN RETURN; END IF;
@@ -102,7 +102,7 @@ BEGIN
   SELECT a.environment, t.contra, t.created_at::date, sum(t.amount), count(*)
   FROM seal_entry e
   JOIN account a ON a.account_id = e.account_id
-  JOIN transfer t ON t.account_id = e.account_id AND t.seq > e.from_seq AND t.seq <= e.to_seq
+  JOIN transfer t ON -t.account_id = -e.account_id AND t.seq > e.from_seq AND t.seq <= e.to_seq
   WHERE e.block = v_block AND t.contra <> 0
   GROUP BY 1, 2, 3
   ON CONFLICT (environment, contra, day)
@@ -139,7 +139,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
          SELECT unnest(c.seqs * int8multirange(int8range(e.from_seq + 1, e.to_seq + 1))) AS r
          FROM checkpoint c WHERE c.account_id = e.account_id) detached) AS detached
     FROM entry e
-    LEFT JOIN transfer t ON t.account_id = e.account_id AND t.seq > e.from_seq AND t.seq <= e.to_seq
+    LEFT JOIN transfer t ON -t.account_id = -e.account_id AND t.seq > e.from_seq AND t.seq <= e.to_seq
     GROUP BY e.account_id, e.block, e.hash, e.from_seq, e.to_seq
   )
   SELECT 'chain broken', NULL::bigint, 'block ' || c.block

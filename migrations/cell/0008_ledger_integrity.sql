@@ -47,7 +47,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
      OR (c.seq = 1 AND c.balance_after <> c.amount)
   UNION ALL
   SELECT 'last transfer is not the balance', a.account_id, format('seq %s', a.seq)
-  FROM account a JOIN transfer t ON t.account_id = a.account_id AND t.seq = a.seq
+  FROM account a JOIN transfer t ON -t.account_id = -a.account_id AND t.seq = a.seq
   WHERE t.balance_after <> a.posted
   UNION ALL
   SELECT 'held is not the sum of open holds', a.account_id, format('held %s, holds %s', a.held, coalesce(h.amount, 0))
@@ -102,7 +102,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT a.environment, t.contra, t.amount
     FROM account a
     LEFT JOIN seal_position p ON p.account_id = a.account_id
-    JOIN transfer t ON t.account_id = a.account_id AND t.seq > coalesce(p.seq, 0)
+    JOIN transfer t ON -t.account_id = -a.account_id AND t.seq > coalesce(p.seq, 0)
     WHERE a.seq > coalesce(p.seq, 0) AND t.contra <> 0
   ) m GROUP BY m.environment, m.contra
 $$;

@@ -1,10 +1,10 @@
+import { requireSetting } from '../config.ts';
 import { findMissingMigrations, migrate } from '../db/migrate.ts';
 import { DEFAULT_CELL } from '../db/queryable.ts';
 
 /** `topup-gateway migrate [--check]`: exit 1 with `--check` when something is missing. */
 export async function migrateCommand(args: string[]): Promise<void> {
-  const databaseUrl = process.env['DATABASE_URL'];
-  if (!databaseUrl) throw new Error('DATABASE_URL is required');
+  const databaseUrl = requireSetting('DATABASE_URL', process.env);
   const checkOnly = args.includes('--check');
   const options = { databaseUrl, cells: [DEFAULT_CELL] };
   const names = await (checkOnly ? findMissingMigrations(options) : migrate(options));

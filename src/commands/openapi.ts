@@ -1,3 +1,4 @@
+import type { FastifyInstance } from 'fastify';
 import { stringify } from 'yaml';
 import { buildApp } from '../app.ts';
 import { loadConfig } from '../config.ts';
@@ -5,8 +6,8 @@ import { createLog } from '../http/log.ts';
 import { systemClock } from '../lib/clock.ts';
 import { createServices } from '../services.ts';
 
-/** Builds the app without connecting to anything and writes its OpenAPI document as YAML. */
-export async function openapi(): Promise<void> {
+/** Builds the production app with every route and without connecting to anything. Close it after use. */
+export async function buildUnconnectedApp(): Promise<FastifyInstance> {
   const config = loadConfig('serve', {
     DATABASE_URL: 'postgres://unused.invalid/unused',
     PUBLIC_ORIGIN: 'https://pay.example.com',
@@ -18,8 +19,14 @@ export async function openapi(): Promise<void> {
   const log = createLog('silent');
   const services = createServices(config, { log, clock: systemClock });
   const app = await buildApp({ config, services, log, clock: systemClock });
+  app.addHook('onClose', services.stop);
   await app.ready();
+  return app;
+}
+
+/** Writes the OpenAPI document of all routes to standard output, as YAML. */
+export async function openapi(): Promise<void> {
+  const app = await buildUnconnectedApp();
   process.stdout.write(stringify(app.swagger(), { aliasDuplicateObjects: false, lineWidth: 110 }));
   await app.close();
-  await services.stop();
 }

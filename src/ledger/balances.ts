@@ -148,10 +148,10 @@ export async function readBalanceAt(
     name: `ledger_balance_at_${cell}`,
     text: `SELECT coalesce(
              (SELECT balance_after FROM "${cell}".transfer
-              WHERE account_id = $1 AND created_at < $2::timestamptz + interval '1 millisecond'
+              WHERE -account_id = -$1::bigint AND created_at < $2::timestamptz + interval '1 millisecond'
               ORDER BY seq DESC LIMIT 1),
              (SELECT balance_after - amount FROM "${cell}".transfer
-              WHERE account_id = $1 ORDER BY seq LIMIT 1)) AS balance`,
+              WHERE -account_id = -$1::bigint ORDER BY seq LIMIT 1)) AS balance`,
     values: [accountId, at],
   });
   return BigInt(rows[0]?.balance ?? '0');

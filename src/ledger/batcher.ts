@@ -46,7 +46,10 @@ interface Item {
 
 interface Lane {
   waiting: Item[];
-  /** The newest item of every id that is waiting or in flight. */
+  /**
+   * The newest waiting item of every id, for callers who ask for the same thing. What is on its way to the
+   * database is not shared any more: its answer may be older than the question of who comes now.
+   */
   byId: Map<string, Item>;
   running: Promise<void> | undefined;
 }
@@ -78,9 +81,6 @@ export function createBatcher(options: BatcherOptions): Batcher {
     while (lane.waiting.length > 0) {
       const batch = takeBatch(lane, maxBatch);
       await send(batch);
-      for (const item of batch) {
-        if (lane.byId.get(item.operation.id) === item) lane.byId.delete(item.operation.id);
-      }
       // Callers that were just answered often have the next operation ready.
       await nextTurn();
     }
@@ -136,6 +136,7 @@ function takeBatch(lane: Lane, maxBatch: number): Item[] {
     else {
       ids.add(item.operation.id);
       batch.push(item);
+      if (lane.byId.get(item.operation.id) === item) lane.byId.delete(item.operation.id);
     }
   }
   lane.waiting = later;

@@ -49,7 +49,7 @@ export async function listTransfers(
   const { rows } = await db.query<TransferRow>({
     name: `ledger_statement_${cell}`,
     text: `SELECT id, seq, amount, balance_after, code, contra, created_at FROM "${cell}".transfer
-           WHERE account_id = $1 AND seq < coalesce($2::bigint, 9223372036854775807)
+           WHERE -account_id = -$1::bigint AND seq < coalesce($2::bigint, 9223372036854775807)
              AND ($3::boolean OR amount <> 0)
            ORDER BY seq DESC LIMIT $4 OFFSET $5`,
     values: [

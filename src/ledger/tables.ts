@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import {
   bigint,
   boolean,
@@ -61,7 +62,7 @@ export function ledgerTables(cell: CellName) {
     },
     table => [
       primaryKey({ name: 'transfer_pkey', columns: [table.accountId, table.id] }),
-      index('transfer_seq_idx').on(table.accountId, table.seq),
+      index('transfer_seq_idx').on(sql`(-${table.accountId})`, table.seq),
     ],
   );
   const hold = schema.table(

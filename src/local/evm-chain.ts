@@ -84,7 +84,9 @@ export async function startLocalEvmChain(options: LocalEvmChainOptions): Promise
     try {
       const restored = saved !== undefined && (await restore(node, saved, options));
       if (!restored) await prepare(node, token);
-      const save = async () => store?.save(node);
+      // The node gives one nonce to two transactions asked for at once, and the state has one file.
+      const oneAtATime = createQueue();
+      const save = () => oneAtATime(async () => store?.save(node));
       await save();
       const blockTimeMs = (options.blockTimeSeconds ?? DEFAULT_BLOCK_TIME_SECONDS) * 1_000;
       const keeper = keepChain({ node, blockTimeMs, save, log });
@@ -99,13 +101,15 @@ export async function startLocalEvmChain(options: LocalEvmChainOptions): Promise
       return {
         rpcUrl,
         restored,
-        mint: (address, amount) => sendAsMinter(node, token.address, 'mint', [address, amount]),
+        mint: (address, amount) =>
+          oneAtATime(() => sendAsMinter(node, token.address, 'mint', [address, amount])),
         fundGas: (address, wei) => node.setBalance({ address: address as Hex, value: wei }),
-        async reset() {
-          await empty(node);
-          await prepare(node, token);
-          await save();
-        },
+        reset: () =>
+          oneAtATime(async () => {
+            await empty(node);
+            await prepare(node, token);
+            await store?.save(node);
+          }),
         stop: () => (stopping ??= stop()),
       };
     } catch (error) {
@@ -157,6 +161,16 @@ async function prepare(node: AnvilNode, token: LocalToken): Promise<void> {
   await node.setBalance({ address: MINTER, value: MINTER_WEI });
   await sendAsMinter(node, address, 'initialize', [token.name, 'USDC', token.version]);
   await node.mine({ blocks: SETTLING_BLOCKS });
+}
+
+/** Lets each piece of work begin when the one before it has ended. */
+function createQueue() {
+  let last: Promise<unknown> = Promise.resolve();
+  return <T>(work: () => Promise<T>): Promise<T> => {
+    const result = last.then(work, work);
+    last = result;
+    return result;
+  };
 }
 
 async function sendAsMinter(

@@ -19,6 +19,6 @@ describe.each(CELLS)('%s', cell => {
   });
 
   it(`is linearizable per account under concurrency (seed ${SEED})`, { timeout: 120_000 }, async () => {
-    await expectLinearizable(database.pool, cell, { seed: SEED, runs: 30 });
+    await expectLinearizable(database.pool, cell, { seed: SEED, runs: 150 });
   });
 });

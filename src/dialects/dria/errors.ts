@@ -43,16 +43,39 @@ export const ERRORS = {
   proof_of_other_wallet: { status: 401 },
 } satisfies Record<ErrorCode, WireError>;
 
-/** Answers everything that a route throws, and every unknown path, with one line of text. */
+/** Answers everything that a route throws with one line of text. */
 export function answerInText(app: FastifyInstance): void {
   app.setErrorHandler(async (thrown, request, reply) => {
     const error = toGatewayError(thrown);
     logRefusal(request, error, thrown);
     return sendText(reply, error);
   });
-  app.setNotFoundHandler(async (_request, reply) =>
-    sendText(reply, new GatewayError('not_found', 'there is no such path')),
-  );
+}
+
+/**
+ * Refuses unknown paths, and known paths with another method, before anything of the request is read.
+ * @param allowedMethods by path
+ */
+export function refuseUnknown(
+  app: FastifyInstance,
+  allowedMethods: Readonly<Record<string, readonly string[]>>,
+): void {
+  // What is unknown here belongs to this plugin, and so to its hooks, only because it has a handler for it.
+  app.setNotFoundHandler(async () => {
+    throw unknownPath();
+  });
+  app.addHook('onRequest', async (request, reply) => {
+    if (!request.is404) return;
+    const [path = ''] = request.url.split('?', 1);
+    const allowed = Object.hasOwn(allowedMethods, path) ? allowedMethods[path] : undefined;
+    if (!allowed) throw unknownPath();
+    void reply.header('Allow', allowed.join(', '));
+    throw new GatewayError('method_not_allowed', 'method not allowed');
+  });
+}
+
+function unknownPath(): GatewayError {
+  return new GatewayError('not_found', 'there is no such path');
 }
 
 function sendText(reply: FastifyReply, { code, message, retryAfterSeconds }: GatewayError): FastifyReply {

@@ -1,11 +1,11 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifySchema } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import { createRateLimiters } from '../../http/rate-limit.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { requireApiKey } from './authentication.ts';
 import { BALANCE_PATH, balanceRoute } from './balance.ts';
 import { CHANNEL_PATH, channelRoutes } from './channel.ts';
 import { addCors } from './cors.ts';
-import { answerInText } from './errors.ts';
+import { answerInText, refuseUnknown } from './errors.ts';
 import { BODY_LIMIT_BYTES } from './limits.ts';
 import { MODELS_PATH, modelsRoute } from './models.ts';
 import type { DriaOptions } from './options.ts';
@@ -17,20 +17,21 @@ export type { DriaOptions } from './options.ts';
 /** Where the dialect is mounted; everything under it answers in the dialect's way, unknown paths too. */
 export const DRIA_PREFIX = '/v1';
 
+/** What an answer to another method names. */
 const ALLOWED_METHODS: Readonly<Record<string, readonly string[]>> = {
-  [BALANCE_PATH]: ['GET', 'HEAD'],
-  [TOPUP_PATH]: ['POST'],
-  [WALLET_KEY_PATH]: ['POST'],
-  [MODELS_PATH]: ['GET', 'HEAD'],
-  [CHANNEL_PATH]: ['GET', 'HEAD', 'POST'],
+  [`${DRIA_PREFIX}${BALANCE_PATH}`]: ['GET', 'HEAD'],
+  [`${DRIA_PREFIX}${TOPUP_PATH}`]: ['POST'],
+  [`${DRIA_PREFIX}${WALLET_KEY_PATH}`]: ['POST'],
+  [`${DRIA_PREFIX}${MODELS_PATH}`]: ['GET', 'HEAD'],
+  [`${DRIA_PREFIX}${CHANNEL_PATH}`]: ['GET', 'HEAD', 'POST'],
 };
 
 /** Prepaid credits behind an API key, as Dria clients speak it. To be registered under {@link DRIA_PREFIX}. */
 export const driaDialect: FastifyPluginAsync<DriaOptions> = async (app, options) => {
   answerInText(app);
   addCors(app);
+  refuseUnknown(app, ALLOWED_METHODS);
   readBodiesAsJson(app);
-  refuseOtherMethods(app);
   const limiters = await createRateLimiters(app, options.rateLimits, { tellWhen: true });
   walletKeyRoute(app, options, limiters);
   await app.register(async keyed => {
@@ -60,23 +61,4 @@ function readBodiesAsJson(app: FastifyInstance): void {
       else done(null, value);
     });
   });
-}
-
-const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
-const UNDOCUMENTED: FastifySchema & { hide: boolean } = { hide: true };
-
-function refuseOtherMethods(app: FastifyInstance): void {
-  for (const [url, allowed] of Object.entries(ALLOWED_METHODS)) {
-    app.route({
-      url,
-      method: METHODS.filter(method => !allowed.includes(method)),
-      schema: UNDOCUMENTED,
-      // Before the body is read: it means nothing here.
-      onRequest: async (_request, reply) => {
-        void reply.header('Allow', allowed.join(', '));
-        throw new GatewayError('method_not_allowed', 'method not allowed');
-      },
-      handler: async () => undefined,
-    });
-  }
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ConfigError, describeConfig, loadConfig } from '../../../src/config.ts';
+import { ConfigError, describeConfig, loadConfig, requireSetting } from '../../../src/config.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'config-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -111,5 +111,17 @@ describe('the configuration', () => {
     expect(loadConfig('serve', { ...GOOD, CONFIG: file }).port).toBe(5000);
     expect(loadConfig('serve', { ...GOOD, CONFIG: file, PORT: '6000' }).port).toBe(6000);
     expect(problemsOf('serve', { ...GOOD, CONFIG: path.join(folder, 'none') })).toHaveLength(1);
+  });
+
+  it('gives a command one setting without asking for the others', () => {
+    const url = path.join(folder, 'url');
+    writeFileSync(url, `${GOOD.DATABASE_URL}\n`);
+    expect(requireSetting('DATABASE_URL', { DATABASE_URL_FILE: url })).toBe(GOOD.DATABASE_URL);
+    expect(requireSetting('DATABASE_URL', { DATABASE_URL: 'postgres://db/other' })).toBe(
+      'postgres://db/other',
+    );
+    expect(() => requireSetting('DATABASE_URL', {})).toThrow(/DATABASE_URL is required/);
+    const none = path.join(folder, 'none');
+    expect(() => requireSetting('DATABASE_URL', { DATABASE_URL_FILE: none })).toThrow(/cannot be read/);
   });
 });
