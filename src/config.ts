@@ -11,11 +11,12 @@ export const SETTINGS = {
   DATABASE_URL: { fallback: '', about: 'PostgreSQL 15 or newer', secret: true },
   DATA_DIR: { fallback: '.data', about: 'where the sandbox keeps its database and chains' },
   LOG_LEVEL: { fallback: 'info', about: 'fatal, error, warn, info, debug, trace or silent' },
-  DIALECTS: { fallback: 'venice', about: 'wire dialects to mount, comma-separated' },
+  DIALECTS: { fallback: 'venice,dria', about: 'wire dialects to mount, comma-separated' },
   NETWORKS: { fallback: 'eip155:8453', about: 'CAIP-2 networks to accept, comma-separated' },
   EVM_PAY_TO: { fallback: '', about: 'address that receives USDC on EVM networks' },
   EVM_PRIVATE_KEY: { fallback: '', about: 'key that pays gas for the embedded facilitator', secret: true },
   BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
+  BASE_SEPOLIA_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base Sepolia node', secret: true },
   FACILITATORS: { fallback: 'embedded', about: 'ordered list of facilitators (this version: embedded)' },
   SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
   TRUST_PROXY: {
@@ -27,10 +28,16 @@ export const SETTINGS = {
 
 type SettingName = keyof typeof SETTINGS;
 
-/** Settings that name a chain's JSON-RPC URL. */
-export type RpcSetting = 'BASE_RPC_URL';
+/** Which setting names a network's JSON-RPC URL. */
+const RPC_SETTINGS = {
+  'eip155:8453': 'BASE_RPC_URL',
+  'eip155:84532': 'BASE_SEPOLIA_RPC_URL',
+} as const satisfies Record<string, SettingName>;
 
-const DIALECT_NAMES = ['venice'] as const;
+/** Settings that name a chain's JSON-RPC URL. */
+export type RpcSetting = (typeof RPC_SETTINGS)[keyof typeof RPC_SETTINGS];
+
+const DIALECT_NAMES = ['venice', 'dria'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -165,7 +172,9 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
   if (values.EVM_PRIVATE_KEY && !isPrivateKey(values.EVM_PRIVATE_KEY)) {
     problems.push('EVM_PRIVATE_KEY must be 0x and 64 hex digits, and a key of the curve');
   }
-  if (values.BASE_RPC_URL && !URL.canParse(values.BASE_RPC_URL)) problems.push('BASE_RPC_URL must be a URL');
+  for (const name of Object.values(RPC_SETTINGS)) {
+    if (values[name] && !URL.canParse(values[name])) problems.push(`${name} must be a URL`);
+  }
   if (!['on', 'off'].includes(values.RATE_LIMITS)) problems.push("RATE_LIMITS must be 'on' or 'off'");
   const facilitators = list(values.FACILITATORS);
   for (const name of facilitators) {
@@ -185,7 +194,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     networks: [...new Set(list(values.NETWORKS))],
     evmPayTo: evmPayTo ?? '',
     evmPrivateKey: values.EVM_PRIVATE_KEY,
-    rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL },
+    rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL, BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL },
     facilitators,
     siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
     trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
@@ -240,8 +249,9 @@ function requireProduction(config: Config, problems: string[]): void {
   if (config.facilitators.length === 0) problems.push('FACILITATORS must name at least one facilitator');
   if (config.networks.some(n => n.startsWith('eip155:')) && !config.evmPayTo)
     problems.push('EVM_PAY_TO is required');
-  if (config.networks.includes('eip155:8453') && !config.rpcUrls.BASE_RPC_URL)
-    problems.push('BASE_RPC_URL is required');
+  for (const [network, name] of Object.entries(RPC_SETTINGS)) {
+    if (config.networks.includes(network) && !config.rpcUrls[name]) problems.push(`${name} is required`);
+  }
   if (config.facilitators.includes('embedded') && !config.evmPrivateKey)
     problems.push('EVM_PRIVATE_KEY is required');
 }

@@ -62,3 +62,12 @@ export function asGatewayError(error: unknown): unknown {
   if (error instanceof GatewayError) return error;
   return isConnectionLoss(error) ? unavailable('the database', error) : error;
 }
+
+/** Waits for statements on behalf of a surface: a lost database becomes the refusal `unavailable`. */
+export async function orUnavailable<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw asGatewayError(error);
+  }
+}

@@ -106,6 +106,16 @@ export async function findPayment(
   return row && toPayment(row);
 }
 
+/** Whether the outcome of any payment of the account is unknown; payments that are being settled do not count. */
+export async function hasPendingPayment(db: Queryable, cell: CellName, accountId: bigint): Promise<boolean> {
+  const result = await db.query<{ pending: boolean }>({
+    name: `${cell}.has_pending_payment`,
+    text: `SELECT EXISTS (SELECT FROM "${cell}".payment WHERE account_id = $1 AND state = 'pending') AS pending`,
+    values: [accountId],
+  });
+  return result.rows[0]?.pending === true;
+}
+
 /**
  * Notes that nobody waits for an open payment any more; one that is credited or failed stays so. The reconciler looks at it
  * again after a pause that doubles with every attempt, from two seconds to ten minutes.
