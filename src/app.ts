@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import type { Config } from './config.ts';
+import { DRIA_PREFIX, driaDialect } from './dialects/dria/index.ts';
 import { veniceDialect } from './dialects/venice/index.ts';
 import { setDefaultErrors } from './http/errors.ts';
 import { registerHealth } from './http/health.ts';
@@ -59,6 +60,22 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       topups: services.topups,
       accounts: services.accounts,
       signIn: services.signIn,
+      // A wallet's balance here is live money, so test money must not seem to be a way to add to it.
+      paymentOptions: services.paymentOptions.filter(option => option.environment === 'live'),
+      publicOrigin: config.publicOrigin,
+      rateLimits: config.rateLimits,
+      clock: options.clock,
+    });
+  }
+  if (config.dialects.includes('dria')) {
+    await app.register(driaDialect, {
+      prefix: DRIA_PREFIX,
+      topups: services.topups,
+      paymentLookups: services.paymentLookups,
+      apiKeys: services.apiKeys,
+      walletKeys: services.walletKeys,
+      credit: services.credit,
+      channels: services.channels,
       paymentOptions: services.paymentOptions,
       publicOrigin: config.publicOrigin,
       rateLimits: config.rateLimits,

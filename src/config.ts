@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import path from 'node:path';
+import { canonicalEvmAddress } from './lib/evm-address.ts';
 
 /** Every setting the program reads, with its meaning; docs and `--help` are written from this list. */
 export const SETTINGS = {
@@ -10,11 +11,12 @@ export const SETTINGS = {
   DATABASE_URL: { fallback: '', about: 'PostgreSQL 15 or newer', secret: true },
   DATA_DIR: { fallback: '.data', about: 'where the sandbox keeps its database and chains' },
   LOG_LEVEL: { fallback: 'info', about: 'fatal, error, warn, info, debug, trace or silent' },
-  DIALECTS: { fallback: 'venice', about: 'wire dialects to mount, comma-separated' },
+  DIALECTS: { fallback: 'venice,dria', about: 'wire dialects to mount, comma-separated' },
   NETWORKS: { fallback: 'eip155:8453', about: 'CAIP-2 networks to accept, comma-separated' },
   EVM_PAY_TO: { fallback: '', about: 'address that receives USDC on EVM networks' },
   EVM_PRIVATE_KEY: { fallback: '', about: 'key that pays gas for the embedded facilitator', secret: true },
   BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
+  BASE_SEPOLIA_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base Sepolia node', secret: true },
   FACILITATORS: { fallback: 'embedded', about: 'ordered list of facilitators (this version: embedded)' },
   SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
   TRUST_PROXY: {
@@ -26,10 +28,16 @@ export const SETTINGS = {
 
 type SettingName = keyof typeof SETTINGS;
 
-/** Settings that name a chain's JSON-RPC URL. */
-export type RpcSetting = 'BASE_RPC_URL';
+/** Which setting names a network's JSON-RPC URL. */
+const RPC_SETTINGS = {
+  'eip155:8453': 'BASE_RPC_URL',
+  'eip155:84532': 'BASE_SEPOLIA_RPC_URL',
+} as const satisfies Record<string, SettingName>;
 
-const DIALECT_NAMES = ['venice'] as const;
+/** Settings that name a chain's JSON-RPC URL. */
+export type RpcSetting = (typeof RPC_SETTINGS)[keyof typeof RPC_SETTINGS];
+
+const DIALECT_NAMES = ['venice', 'dria'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -108,7 +116,7 @@ function readValues(env: NodeJS.ProcessEnv, problems: string[]): Values {
     const secretFile = env[`${name}_FILE`];
     const fromSecret =
       'secret' in SETTINGS[name] && secretFile ? readText(name, secretFile, problems) : undefined;
-    return [name, env[name] ?? fromSecret ?? file[name] ?? SETTINGS[name].fallback];
+    return [name, (env[name] || fromSecret || file[name]) ?? SETTINGS[name].fallback];
   });
   return Object.fromEntries(entries) as Values;
 }
@@ -136,7 +144,7 @@ function readConfigFile(file: string, problems: string[]): Record<string, string
   }
   const entries = Object.entries(parsed);
   for (const [key, value] of entries) {
-    if (!(key in SETTINGS)) problems.push(`CONFIG has the unknown setting ${key}`);
+    if (!Object.hasOwn(SETTINGS, key)) problems.push(`CONFIG has the unknown setting ${key}`);
     else if (!['string', 'number', 'boolean'].includes(typeof value))
       problems.push(`CONFIG: ${key} must be a plain value`);
   }
@@ -155,12 +163,18 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
   }
   if (!(LOG_LEVELS as readonly string[]).includes(values.LOG_LEVEL))
     problems.push('LOG_LEVEL is not a level');
-  if (values.EVM_PAY_TO && !/^0x[0-9a-fA-F]{40}$/.test(values.EVM_PAY_TO))
-    problems.push('EVM_PAY_TO must be an address');
-  if (values.EVM_PRIVATE_KEY && !/^0x[0-9a-fA-F]{64}$/.test(values.EVM_PRIVATE_KEY)) {
-    problems.push('EVM_PRIVATE_KEY must be 0x and 64 hex digits');
+  const evmPayTo = canonicalEvmAddress(values.EVM_PAY_TO);
+  if (values.EVM_PAY_TO && (evmPayTo === undefined || BigInt(evmPayTo) === 0n)) {
+    problems.push(
+      'EVM_PAY_TO must be an address; mixed case carries a checksum, and it is wrong or it is nobody’s',
+    );
   }
-  if (values.BASE_RPC_URL && !URL.canParse(values.BASE_RPC_URL)) problems.push('BASE_RPC_URL must be a URL');
+  if (values.EVM_PRIVATE_KEY && !isPrivateKey(values.EVM_PRIVATE_KEY)) {
+    problems.push('EVM_PRIVATE_KEY must be 0x and 64 hex digits, and a key of the curve');
+  }
+  for (const name of Object.values(RPC_SETTINGS)) {
+    if (values[name] && !URL.canParse(values[name])) problems.push(`${name} must be a URL`);
+  }
   if (!['on', 'off'].includes(values.RATE_LIMITS)) problems.push("RATE_LIMITS must be 'on' or 'off'");
   const facilitators = list(values.FACILITATORS);
   for (const name of facilitators) {
@@ -177,10 +191,10 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     dataDir: path.resolve(values.DATA_DIR),
     logLevel: values.LOG_LEVEL as LogLevel,
     dialects: dialects as DialectName[],
-    networks: list(values.NETWORKS),
-    evmPayTo: values.EVM_PAY_TO.toLowerCase(),
+    networks: [...new Set(list(values.NETWORKS))],
+    evmPayTo: evmPayTo ?? '',
     evmPrivateKey: values.EVM_PRIVATE_KEY,
-    rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL },
+    rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL, BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL },
     facilitators,
     siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
     trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
@@ -208,6 +222,13 @@ function parseOrigin(text: string, problems: string[]): string {
   return new URL(text).origin;
 }
 
+/** Order of secp256k1's group: a key is a number from 1 to one less. */
+const CURVE_ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
+
+function isPrivateKey(text: string): boolean {
+  return /^0x[0-9a-fA-F]{64}$/.test(text) && BigInt(text) > 0n && BigInt(text) < CURVE_ORDER;
+}
+
 /** Believing every proxy would let a caller choose the address that its rate limit counts. */
 function parseTrustProxy(text: string, problems: string[]): Config['trustProxy'] {
   if (text === 'off') return false;
@@ -228,8 +249,9 @@ function requireProduction(config: Config, problems: string[]): void {
   if (config.facilitators.length === 0) problems.push('FACILITATORS must name at least one facilitator');
   if (config.networks.some(n => n.startsWith('eip155:')) && !config.evmPayTo)
     problems.push('EVM_PAY_TO is required');
-  if (config.networks.includes('eip155:8453') && !config.rpcUrls.BASE_RPC_URL)
-    problems.push('BASE_RPC_URL is required');
+  for (const [network, name] of Object.entries(RPC_SETTINGS)) {
+    if (config.networks.includes(network) && !config.rpcUrls[name]) problems.push(`${name} is required`);
+  }
   if (config.facilitators.includes('embedded') && !config.evmPrivateKey)
     problems.push('EVM_PRIVATE_KEY is required');
 }

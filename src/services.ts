@@ -1,6 +1,11 @@
 import { privateKeyToAddress } from 'viem/accounts';
 import { createAccounts } from './accounts/accounts.ts';
+import { createApiKeyCheck } from './accounts/api-key-check.ts';
+import { createChannels } from './accounts/channels.ts';
+import { createCustomerCredit } from './accounts/customer-credit.ts';
+import { createFundedKey, type FundedKeyOrder } from './accounts/funded-keys.ts';
 import { createSignIn } from './accounts/sign-in.ts';
+import { createWalletKeys } from './accounts/wallet-keys.ts';
 import { createEvmChain } from './chains/evm-chain.ts';
 import { createEvmClient } from './chains/evm-client.ts';
 import { type EvmNetwork, findEvmNetwork } from './chains/evm-networks.ts';
@@ -25,6 +30,7 @@ import type { EvmClient } from './ports/evm-client.ts';
 import type { Facilitator } from './ports/facilitator.ts';
 import type { Log } from './ports/log.ts';
 import { checkReadiness } from './readiness.ts';
+import { createPaymentLookups } from './topups/payment-lookups.ts';
 import { createPaymentStatuses } from './topups/payment-status.ts';
 import { createReconciler } from './topups/reconciler.ts';
 import { createSettlement, type SettlementNetwork } from './topups/settlement.ts';
@@ -47,7 +53,7 @@ const RPC_TIMEOUT_MS = 8_000;
 const SETTLE_WAIT_MS = 30_000;
 const RECONCILE_EVERY_MS = 2_000;
 const MAINTAIN_SENDER_EVERY_MS = 5_000;
-const FORGET_NONCES_EVERY_MS = 60_000;
+const FORGET_EVERY_MS = 60_000;
 const SWEEP_EVERY_MS = 5_000;
 const SEAL_EVERY_MS = 10_000;
 const PARTITIONS_EVERY_MS = 3_600_000;
@@ -109,11 +115,13 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   });
 
   const signIn = createSignIn({ db: pool, clock, domains: config.siwxDomains });
+  const channels = createChannels({ db: pool, clock });
   let loops: Loop[] = [];
   let paused = false;
 
   async function start(): Promise<void> {
     for (const cell of cells) {
+      await ensurePartitions(pool, cell);
       await registerNetworks(
         pool,
         cell,
@@ -130,9 +138,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
           () => sender.maintain(),
         ),
       ),
-      every(FORGET_NONCES_EVERY_MS, 'used sign-in nonces could not be deleted', () =>
-        signIn.forgetExpiredNonces(),
-      ),
+      every(FORGET_EVERY_MS, 'used sign-in nonces could not be deleted', () => signIn.forgetExpiredNonces()),
+      every(FORGET_EVERY_MS, 'old channel messages could not be deleted', () => channels.forgetOldMessages()),
       ...cells.flatMap(cell => [
         every(SWEEP_EVERY_MS, 'expired holds and grants could not be ended', () => sweep(pool, cell)),
         every(SEAL_EVERY_MS, 'the log could not be sealed', () => sealWindow(pool, cell)),
@@ -159,7 +166,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       },
     } satisfies Topups,
     payments: createPaymentStatuses(pool),
+    paymentLookups: createPaymentLookups(pool),
     signIn,
+    apiKeys: createApiKeyCheck({ db: pool, clock }),
+    walletKeys: createWalletKeys({ db: pool, clock, domains: config.siwxDomains }),
+    /** For the sandbox: keys with credit that nobody paid for. */
+    createFundedKey: (order: FundedKeyOrder) => createFundedKey(pool, order),
+    credit: createCustomerCredit(pool),
+    channels,
     accounts: createAccounts(pool, network => findEvmNetwork(network)?.environment ?? 'live'),
     paymentOptions: evm.map(({ network }) => toOption(network, config.evmPayTo)),
     readiness: checkReadiness({ pool, databaseUrl: config.databaseUrl, cells, evm }),
@@ -167,13 +181,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     start,
     /** Runs `work` while no payment is under way and nothing is remembered of what it replaces. */
     async whilePaused(work: () => Promise<void>) {
+      if (paused) throw unavailable('the sandbox, which is being reset,');
       paused = true;
       try {
         await stopWork();
         await work();
+      } finally {
         for (const { sender } of evm) sender.forget();
         await start();
-      } finally {
         paused = false;
       }
     },
@@ -204,9 +219,16 @@ function toEmbedded({ network, client, sender }: EvmParts) {
 function toSettlement({ network, chain }: EvmParts, facilitator: Facilitator): SettlementNetwork {
   const contra = receiptsContra(network.network);
   assert(contra !== undefined, `${network.network} has a code in the chart of accounts`);
+  let checked = false;
   return {
     chain,
     facilitator,
+    async ready() {
+      if (checked) return;
+      const [problem] = await chain.checkSetup();
+      if (problem) throw unavailable(network.title, new Error(problem));
+      checked = true;
+    },
     assetDecimals: network.usdc.decimals,
     confirmations: network.confirmations,
     pollMs: Math.min(network.blockTimeMs / 4, 500),

@@ -1,3 +1,7 @@
+import type { KeyDialect } from '../customers/api-key-format.ts';
+import type { Customer } from '../customers/customers.ts';
+import type { Environment } from '../ports/environment.ts';
+
 export interface WalletBalance {
   availableNanoUsd: bigint;
 }
@@ -40,4 +44,30 @@ export interface SignIn {
    * @throws GatewayError `proof_invalid` with `details.reason`, or `unavailable`
    */
   requireWallet(header: string): Promise<SignedInWallet>;
+}
+
+/** Who a valid API key acts for, and in which environment. */
+export interface KeyHolder {
+  keyId: string;
+  customer: Customer;
+  environment: Environment;
+}
+
+export interface ApiKeys {
+  /**
+   * Checks the key that came with a request, where one came, and the address it came from.
+   * @throws GatewayError `unauthorized` with one text for missing, malformed, unknown, expired and revoked
+   * keys, `address_not_allowed`, or `unavailable`
+   */
+  authenticate(presented: {
+    apiKey: string | undefined;
+    dialect: KeyDialect;
+    callerAddress: string;
+  }): Promise<KeyHolder>;
+}
+
+/** Credit of a customer that the surface knows already. */
+export interface CustomerCredit {
+  /** Credit that can be spent, in nano-USD; zero for an account never opened. */
+  available(customer: Customer): Promise<bigint>;
 }

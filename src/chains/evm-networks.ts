@@ -10,7 +10,7 @@ export interface EvmNetwork {
   environment: 'live' | 'test';
   usdc: { address: string; decimals: number; name: string; version: string };
   /** The setting that holds its RPC URL. */
-  rpcSetting: 'BASE_RPC_URL';
+  rpcSetting: 'BASE_RPC_URL' | 'BASE_SEPOLIA_RPC_URL';
   /** How long a signed authorization is offered to be valid. */
   maxTimeoutSeconds: number;
   /** Blocks, the transfer's own included, before a transfer counts as settled. */
@@ -47,7 +47,24 @@ const BASE: EvmNetwork = {
   maxGasPriceWei: 100_000_000_000n,
 };
 
-export const EVM_NETWORKS: readonly EvmNetwork[] = [BASE];
+/** Its USDC has another EIP-712 name than Base's: a payment signed for one never fits the other. */
+const BASE_SEPOLIA: EvmNetwork = {
+  ...BASE,
+  network: 'eip155:84532',
+  chainId: 84_532,
+  alias: 'base-sepolia',
+  title: 'Base Sepolia',
+  environment: 'test',
+  usdc: {
+    address: '0x036cbd53842c5426634e7929541ec2318f3dcf7e',
+    decimals: 6,
+    name: 'USDC',
+    version: '2',
+  },
+  rpcSetting: 'BASE_SEPOLIA_RPC_URL',
+};
+
+export const EVM_NETWORKS: readonly EvmNetwork[] = [BASE, BASE_SEPOLIA];
 
 /** Finds a network by its CAIP-2 id. */
 export function findEvmNetwork(network: string): EvmNetwork | undefined {

@@ -7,7 +7,7 @@ import { createLog } from '../http/log.ts';
 import { systemClock } from '../lib/clock.ts';
 import { startLocalEvmChain } from '../local/evm-chain.ts';
 import { startLocalPostgres } from '../local/postgres.ts';
-import type { SandboxNetwork } from '../sandbox/routes.ts';
+import type { SandboxNetwork, SandboxOptions } from '../sandbox/routes.ts';
 import { createServices } from '../services.ts';
 import { sandboxBanner } from './banner.ts';
 import { stopOnSignal } from './lifecycle.ts';
@@ -22,9 +22,9 @@ const GAS_WEI = 1_000n * 10n ** 18n;
 const SIGN_IN_DOMAINS = '127.0.0.1,localhost,api.venice.ai,venice.ai';
 
 /**
- * The sandbox: a real PostgreSQL, a local Base chain and the gateway in front of them, with nothing to
- * configure. Database and chain are one snapshot: when the chain cannot be restored, the database is emptied
- * too, because credit without its payments would be a lie.
+ * The sandbox: a real PostgreSQL, local chains and the gateway in front of them, with nothing to configure.
+ * Database and chains are one snapshot: when a chain cannot be restored, everything starts empty, because
+ * credit without its payments would be a lie, and payments without their credit a second credit.
  */
 export async function dev(): Promise<void> {
   const settings = loadConfig('sandbox', withSandboxDefaults(process.env));
@@ -50,7 +50,10 @@ export async function dev(): Promise<void> {
   const { databaseUrl } = postgres;
   await migrate({ databaseUrl, cells: CELLS, log: report });
   const lost = !postgres.fresh && chains.some(({ chain }) => !chain.restored);
-  if (lost) await emptyDatabase({ databaseUrl, cells: CELLS });
+  if (lost) {
+    for (const { chain } of chains) if (chain.restored) await chain.reset();
+    await emptyDatabase({ databaseUrl, cells: CELLS });
+  }
 
   for (const { chain } of chains) await chain.fundGas(keys.evmSender, GAS_WEI);
 
@@ -84,7 +87,10 @@ export async function dev(): Promise<void> {
     });
   }
 
-  const sandbox = { publicOrigin: origin, databaseUrl, networks, reset };
+  const apiKeys: SandboxOptions['apiKeys'] = {
+    dria: order => services.createFundedKey({ ...order, dialect: 'dria' }),
+  };
+  const sandbox = { publicOrigin: origin, databaseUrl, networks, apiKeys, reset };
   const app = await buildApp({ config, services, log, clock: systemClock, sandbox });
   await services.start();
   await app.listen({ host: config.host, port: config.port });
@@ -93,5 +99,11 @@ export async function dev(): Promise<void> {
 }
 
 function withSandboxDefaults(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return { LOG_LEVEL: 'warn', RATE_LIMITS: 'off', SIWX_DOMAINS: SIGN_IN_DOMAINS, ...env };
+  return {
+    LOG_LEVEL: 'warn',
+    RATE_LIMITS: 'off',
+    SIWX_DOMAINS: SIGN_IN_DOMAINS,
+    NETWORKS: EVM_NETWORKS.map(({ network }) => network).join(','),
+    ...env,
+  };
 }

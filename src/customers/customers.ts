@@ -51,6 +51,19 @@ export async function resolveWallet(
   return toCustomer(row);
 }
 
+/** Makes a customer that no wallet names: it is known by the keys that are made for it. */
+export async function createCustomer(db: Queryable, environment: Environment): Promise<Customer> {
+  const result = await db.query<CustomerRow>({
+    name: 'directory.create_customer',
+    text: `INSERT INTO directory.customer (customer_id, environment, cell) VALUES ($1, $2, $3)
+           RETURNING customer_id, account_id, cell`,
+    values: [newId(), environment, DEFAULT_CELL],
+  });
+  const [row] = result.rows;
+  assert(row, 'an insert answers its row');
+  return toCustomer(row);
+}
+
 /** The customer that a wallet belongs to; undefined for a wallet never seen. */
 export async function findWallet(
   db: Queryable,

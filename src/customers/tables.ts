@@ -1,5 +1,7 @@
 import {
   bigint,
+  cidr,
+  customType,
   foreignKey,
   index,
   pgSchema,
@@ -63,5 +65,61 @@ export const proofNonce = directory.table(
   table => [
     primaryKey({ name: 'proof_nonce_pkey', columns: [table.wallet, table.nonce] }),
     index('proof_nonce_expires_idx').on(table.expiresAt),
+  ],
+);
+
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+
+export const apiKey = directory.table(
+  'api_key',
+  {
+    keyHash: bytea('key_hash').notNull(),
+    keyId: uuid('key_id').notNull(),
+    customerId: uuid('customer_id').notNull(),
+    environment: text('environment').notNull(),
+    dialect: text('dialect').notNull(),
+    lastFour: text('last_four').notNull(),
+    allowedAddresses: cidr('allowed_addresses').array().notNull().default([]),
+    createdAt: createdAt(),
+    expiresAt: timestamp('expires_at', { withTimezone: true }),
+    revokedAt: timestamp('revoked_at', { withTimezone: true }),
+  },
+  table => [
+    primaryKey({ name: 'api_key_pkey', columns: [table.keyHash] }),
+    unique('api_key_id_key').on(table.keyId),
+    foreignKey({
+      name: 'api_key_customer_fkey',
+      columns: [table.customerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+    index('api_key_customer_idx').on(table.customerId, table.keyId),
+  ],
+);
+
+export const channelMessage = directory.table(
+  'channel_message',
+  {
+    messageId: uuid('message_id').notNull(),
+    environment: text('environment').notNull(),
+    channel: text('channel').notNull(),
+    customerId: uuid('customer_id').notNull(),
+    authorName: text('author_name').notNull(),
+    avatarUrl: text('avatar_url'),
+    content: text('content').notNull(),
+    createdAt: timestamp('created_at', { withTimezone: true }).notNull(),
+  },
+  table => [
+    primaryKey({ name: 'channel_message_pkey', columns: [table.messageId] }),
+    foreignKey({
+      name: 'channel_message_customer_fkey',
+      columns: [table.customerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+    index('channel_message_channel_idx').on(
+      table.environment,
+      table.channel,
+      table.createdAt,
+      table.messageId,
+    ),
   ],
 );

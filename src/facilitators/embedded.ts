@@ -61,7 +61,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
   }
 
   async function verify(payment: ExactPayment): Promise<VerifyResult> {
-    const { client, contractWallets } = networkOf(payment);
+    const { client, contractWallets, sender, settleGas } = networkOf(payment);
     const { authorization } = payment;
     if (!isSignedByKey(payment)) {
       const code = await client.code(authorization.from);
@@ -72,7 +72,9 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     const untimely = checkValidity(payment, clock);
     if (untimely) return untimely;
     try {
-      await client.call(payment.asset, transferCallData(authorization, authorization.signature));
+      // Exactly as it will be sent, so that a wallet contract cannot tell the rehearsal from the transaction.
+      const data = transferCallData(authorization, authorization.signature);
+      await client.call(payment.asset, data, { from: sender.address, gas: settleGas });
       return { kind: 'valid' };
     } catch (error) {
       if (error instanceof EvmRevertError) return diagnose(payment, client, error);

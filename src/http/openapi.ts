@@ -19,6 +19,7 @@ export async function describeApi(
         license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
       },
       servers: [{ url: options.publicOrigin }],
+      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
     },
     convertConstToEnum: false,
     refResolver: {

@@ -25,10 +25,16 @@ async function pass(): Promise<void> {}
 /**
  * Limits of one plugin, counted in this process: several processes behind a balancer allow as many times
  * the limit. The returned functions throw `rate_limited`; no rate-limit headers are sent.
+ * @param options.tellWhen whether the refusal says when the window ends, for dialects that answer it
  */
-export async function createRateLimiters(app: FastifyInstance, enabled: boolean): Promise<RateLimiters> {
+export async function createRateLimiters(
+  app: FastifyInstance,
+  enabled: boolean,
+  options: { tellWhen?: boolean } = {},
+): Promise<RateLimiters> {
   if (!enabled) return UNLIMITED;
   await app.register(rateLimit, { global: false, cache: MAX_COUNTERS });
+  const refuseExceeded = refuseWith(options.tellWhen === true);
   return {
     perAddress({ max, windowMs }) {
       return refuseExceeded(app.createRateLimit({ max, timeWindow: windowMs }));
@@ -45,11 +51,15 @@ export async function createRateLimiters(app: FastifyInstance, enabled: boolean)
   };
 }
 
-function refuseExceeded(count: ReturnType<FastifyInstance['createRateLimit']>) {
-  return async (request: FastifyRequest): Promise<void> => {
-    const result = await count(request);
-    if (!result.isAllowed && result.isExceeded) {
-      throw new GatewayError('rate_limited', 'Rate limit exceeded. Please try again later.');
-    }
-  };
+type Counter = ReturnType<FastifyInstance['createRateLimit']>;
+
+function refuseWith(tellWhen: boolean) {
+  return (count: Counter) =>
+    async (request: FastifyRequest): Promise<void> => {
+      const result = await count(request);
+      if (result.isAllowed || !result.isExceeded) return;
+      throw new GatewayError('rate_limited', 'Rate limit exceeded. Please try again later.', {
+        ...(tellWhen && { retryAfterSeconds: result.ttlInSeconds }),
+      });
+    };
 }

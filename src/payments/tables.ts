@@ -120,6 +120,7 @@ export function paymentTables(cell: CellName) {
       unique('payment_transfer_key').on(table.network, table.transaction, table.logIndex),
       index('payment_open_idx').on(table.dueAt),
       index('payment_account_idx').on(table.accountId, table.createdAt),
+      index('payment_pending_idx').on(table.accountId),
     ],
   );
   const outbox = schema.table(

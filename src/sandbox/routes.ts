@@ -16,15 +16,29 @@ export interface SandboxNetwork {
   mint(address: string, amountBaseUnits: bigint): Promise<string>;
 }
 
+export interface SandboxKeyOrder {
+  environment: 'live' | 'test';
+  balanceNanoUsd: bigint;
+}
+
+export interface SandboxKey {
+  apiKey: string;
+  customerId: string;
+  environment: 'live' | 'test';
+}
+
 export interface SandboxOptions {
   publicOrigin: string;
   databaseUrl: string;
   networks: readonly SandboxNetwork[];
+  /** Makes a key of a new customer with that much credit, by the dialect that takes the key. */
+  apiKeys: Readonly<Record<string, (order: SandboxKeyOrder) => Promise<SandboxKey>>>;
   /** Empties database and chains together. */
   reset: () => Promise<void>;
 }
 
-const MAX_FUND_NANO_USD = 1_000_000_000_000_000n;
+/** A million dollars is enough for any test. */
+const MAX_NANO_USD = 1_000_000_000_000_000n;
 
 const Info = Type.Object(
   {
@@ -53,6 +67,29 @@ const FundRequest = Type.Object(
   },
   { additionalProperties: false },
 );
+
+const Environment = Type.Union([Type.Literal('live'), Type.Literal('test')]);
+
+const KeyRequest = Type.Object(
+  {
+    dialect: Type.String({ description: 'wire dialect that takes keys', examples: ['dria'] }),
+    environment: Type.Optional(
+      Type.Union([Environment, Type.Literal('staging')], {
+        description: 'live unless said otherwise; staging is read as test',
+      }),
+    ),
+    balanceUsd: Type.Optional(
+      Type.String({ description: 'credit to start with, decimal string of US dollars, at most 1000000' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const KeyResult = Type.Object({
+  apiKey: Type.String(),
+  customerId: Type.String({ format: 'uuid' }),
+  environment: Environment,
+});
 
 const Refusal = Type.Object({ error: Type.String(), message: Type.String() });
 
@@ -101,10 +138,33 @@ export const sandboxRoutes: FastifyPluginAsync<SandboxOptions> = (app, options) 
       const wallet = canonicalEvmAddress(address);
       if (wallet === undefined) throw malformed('address is not an address of this network');
       const nanoUsd = parseUsd(amountUsd);
-      if (nanoUsd === undefined || nanoUsd === 0n || nanoUsd > MAX_FUND_NANO_USD) {
+      if (nanoUsd === undefined || nanoUsd === 0n || nanoUsd > MAX_NANO_USD) {
         throw malformed('amountUsd must be a decimal string above 0 and at most 1000000');
       }
       return { transaction: await network.mint(wallet, nanoToBaseUnits(nanoUsd, network.assetDecimals)) };
+    },
+  );
+
+  app.post<{ Body: Static<typeof KeyRequest> }>(
+    '/sandbox/v1/api-keys',
+    {
+      schema: {
+        tags,
+        operationId: 'createSandboxApiKey',
+        summary: 'Make an API key of a new customer, with credit',
+        body: KeyRequest,
+        response: { 200: KeyResult, 400: Refusal },
+      },
+    },
+    async request => {
+      const { dialect, environment = 'live', balanceUsd = '0' } = request.body;
+      const makeKey = Object.hasOwn(options.apiKeys, dialect) ? options.apiKeys[dialect] : undefined;
+      if (!makeKey) throw malformed(`dialect must be one of ${Object.keys(options.apiKeys).join(', ')}`);
+      const balanceNanoUsd = parseUsd(balanceUsd);
+      if (balanceNanoUsd === undefined || balanceNanoUsd > MAX_NANO_USD) {
+        throw malformed('balanceUsd must be a decimal string of at most 1000000');
+      }
+      return makeKey({ environment: environment === 'live' ? 'live' : 'test', balanceNanoUsd });
     },
   );
 

@@ -41,9 +41,11 @@ export function createReconciler(deps: ReconcilerDeps) {
       hash => hash !== undefined,
     );
     const network = settlement.networkOf(open);
-    const proof =
-      (await settlement.look(network, open, { transactions: known, fromBlock: payment.fromBlock })) ??
-      (await settlement.look(network, open, { transactions: [], fromBlock: payment.fromBlock }));
+    if (payment.state === 'failed') {
+      await settlement.conclude(open, [], 0);
+      return;
+    }
+    const proof = await settlement.look(network, open, { transactions: known, fromBlock: payment.fromBlock });
     const watched = new Set(transactionsToWatch(own, known, proof));
     if (proof?.kind === 'unknown' && !proof.used && isStillValid(payment)) {
       const result = await network.facilitator.settle(payment.paymentId, payment.signed);

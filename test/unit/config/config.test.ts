@@ -51,6 +51,14 @@ describe('the configuration', () => {
     },
   );
 
+  it('asks for the node of each network that is named, and only of those', () => {
+    const both = { ...GOOD, NETWORKS: 'eip155:8453,eip155:84532' };
+    expect(problemsOf('serve', both)).toEqual(['BASE_SEPOLIA_RPC_URL is required']);
+    expect(problemsOf('serve', { ...both, BASE_SEPOLIA_RPC_URL: 'https://rpc.example.com' })).toEqual([]);
+    const sepolia = { ...GOOD, NETWORKS: 'eip155:84532', BASE_RPC_URL: undefined };
+    expect(problemsOf('serve', sepolia)).toEqual(['BASE_SEPOLIA_RPC_URL is required']);
+  });
+
   it('lists every problem at once', () => {
     expect(problemsOf('serve', {})).toHaveLength(5);
   });
@@ -63,6 +71,7 @@ describe('the configuration', () => {
     ['EVM_PAY_TO', '0x123'],
     ['EVM_PRIVATE_KEY', 'abc'],
     ['BASE_RPC_URL', 'nowhere'],
+    ['BASE_SEPOLIA_RPC_URL', 'nowhere'],
     ['DIALECTS', 'venice,klingon'],
     ['LOG_LEVEL', 'loud'],
     ['RATE_LIMITS', 'maybe'],
@@ -85,6 +94,7 @@ describe('the configuration', () => {
     expect(problemsOf('sandbox', { BASE_RPC_URL: 'https://mainnet.base.org' })).toEqual([
       expect.stringContaining('BASE_RPC_URL'),
     ]);
+    expect(problemsOf('sandbox', { BASE_SEPOLIA_RPC_URL: 'https://sepolia.base.org' })).toHaveLength(1);
     expect(problemsOf('sandbox', { BASE_RPC_URL: 'http://127.0.0.1:8545' })).toEqual([]);
   });
 

@@ -1,0 +1,49 @@
+import type { KeyDialect } from '../customers/api-key-format.ts';
+import { createApiKey } from '../customers/api-keys.ts';
+import { createCustomer } from '../customers/customers.ts';
+import type { Queryable } from '../db/queryable.ts';
+import { openAccount } from '../ledger/accounts.ts';
+import { CONTRA } from '../ledger/chart.ts';
+import { addGrant } from '../ledger/grants.ts';
+import { isDone } from '../ledger/status.ts';
+import { assert } from '../lib/assert.ts';
+import { newId } from '../lib/ids.ts';
+import type { Environment } from '../ports/environment.ts';
+
+/** A key of a new customer, with credit that nobody paid for. */
+export interface FundedKeyOrder {
+  dialect: KeyDialect;
+  environment: Environment;
+  /** Zero for an empty account. */
+  balanceNanoUsd: bigint;
+}
+
+export interface FundedKey {
+  apiKey: string;
+  customerId: string;
+  environment: Environment;
+}
+
+/**
+ * Makes a customer, its account with promotional credit, and its key, in this order: what fails on the way
+ * leaves credit that nobody can reach and never a key without its credit.
+ */
+export async function createFundedKey(
+  db: Queryable,
+  { dialect, environment, balanceNanoUsd }: FundedKeyOrder,
+): Promise<FundedKey> {
+  const { customerId, accountId, cell } = await createCustomer(db, environment);
+  await openAccount(db, cell, { accountId, environment });
+  if (balanceNanoUsd > 0n) {
+    const granted = await addGrant(db, cell, {
+      accountId,
+      id: newId(),
+      amountNanoUsd: balanceNanoUsd,
+      source: 'promotional',
+      contra: CONTRA.granted,
+    });
+    assert(isDone(granted.status), `the ledger takes the grant: ${granted.status}`);
+  }
+  const { apiKey } = await createApiKey(db, { dialect, environment, customerId });
+  return { apiKey, customerId, environment };
+}

@@ -1,0 +1,33 @@
+import { createHash, randomInt } from 'node:crypto';
+import type { Environment } from '../ports/environment.ts';
+
+/** How the keys of each dialect begin: a key tells its dialect and its environment by itself. */
+export const API_KEY_PREFIXES = {
+  dria: { live: 'dkn_live_', test: 'dkn_test_' },
+} as const satisfies Record<string, Record<Environment, string>>;
+
+/** A dialect whose callers present keys. */
+export type KeyDialect = keyof typeof API_KEY_PREFIXES;
+
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+const SUFFIX_LENGTH = 40;
+const SUFFIX = /^[A-Za-z0-9]{40}$/;
+
+/** A fresh key: the prefix and 40 letters and digits, about 238 bits that nobody can guess. */
+export function mintApiKey(dialect: KeyDialect, environment: Environment): string {
+  // randomInt draws again instead of taking a remainder, so every letter is equally likely.
+  const suffix = Array.from({ length: SUFFIX_LENGTH }, () => ALPHABET[randomInt(ALPHABET.length)]);
+  return `${API_KEY_PREFIXES[dialect][environment]}${suffix.join('')}`;
+}
+
+/**
+ * The name under which a key is stored. A plain hash is enough because a key is random throughout: there is
+ * no dictionary to try. Finding a row by it compares hashes and never keys, so the time of a look-up tells
+ * nothing about any stored key.
+ * @returns 32 bytes, or undefined for what cannot be a key of this dialect.
+ */
+export function hashApiKey(dialect: KeyDialect, apiKey: string): Buffer | undefined {
+  const prefix = Object.values(API_KEY_PREFIXES[dialect]).find(each => apiKey.startsWith(each));
+  if (prefix === undefined || !SUFFIX.test(apiKey.slice(prefix.length))) return undefined;
+  return createHash('sha256').update(apiKey).digest();
+}

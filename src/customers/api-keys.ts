@@ -1,0 +1,155 @@
+import { cellName, type Queryable } from '../db/queryable.ts';
+import { assert } from '../lib/assert.ts';
+import { newId } from '../lib/ids.ts';
+import type { Environment } from '../ports/environment.ts';
+import { parseAddressRange } from './address-list.ts';
+import { hashApiKey, type KeyDialect, mintApiKey } from './api-key-format.ts';
+import type { Customer } from './customers.ts';
+
+/** A key as its owner may see it: never the key itself. */
+export interface ApiKey {
+  keyId: string;
+  dialect: KeyDialect;
+  environment: Environment;
+  /** The last four characters, to recognise it by. */
+  lastFour: string;
+  /** CIDRs; empty means that any address may use the key. */
+  allowedAddresses: readonly string[];
+  createdAt: Date;
+  expiresAt: Date | undefined;
+  revokedAt: Date | undefined;
+}
+
+/** A key together with the customer that it acts for. */
+export interface OwnedApiKey extends ApiKey {
+  customer: Customer;
+}
+
+interface ApiKeyRow {
+  key_id: string;
+  dialect: KeyDialect;
+  environment: Environment;
+  last_four: string;
+  allowed_addresses: string[];
+  created_at: Date;
+  expires_at: Date | null;
+  revoked_at: Date | null;
+}
+
+const COLUMNS =
+  'k.key_id, k.dialect, k.environment, k.last_four, k.allowed_addresses::text[], k.created_at, k.expires_at, k.revoked_at';
+
+function toApiKey(row: ApiKeyRow): ApiKey {
+  return {
+    keyId: row.key_id,
+    dialect: row.dialect,
+    environment: row.environment,
+    lastFour: row.last_four,
+    allowedAddresses: row.allowed_addresses,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at ?? undefined,
+    revokedAt: row.revoked_at ?? undefined,
+  };
+}
+
+export interface NewApiKey {
+  dialect: KeyDialect;
+  customerId: string;
+  /** Must be the customer's own: the database refuses a key that crosses environments. */
+  environment: Environment;
+  /** Never when absent. */
+  expiresAt?: Date;
+  /** Addresses and CIDRs, at most 100; anybody when absent. */
+  allowedAddresses?: readonly string[];
+}
+
+/** Makes a key for a customer. @returns the key, which is not stored and cannot be shown again. */
+export async function createApiKey(
+  db: Queryable,
+  key: NewApiKey,
+): Promise<{ keyId: string; apiKey: string }> {
+  const { allowedAddresses = [] } = key;
+  assert(allowedAddresses.every(parseAddressRange), 'allowed addresses are addresses or CIDRs');
+  const apiKey = mintApiKey(key.dialect, key.environment);
+  const keyId = newId();
+  await db.query({
+    name: 'directory.create_api_key',
+    // network() clears what is not part of the network, which the type cidr would refuse.
+    text: `INSERT INTO directory.api_key (key_hash, key_id, customer_id, environment, dialect, last_four,
+             allowed_addresses, expires_at)
+           SELECT $1, $2, $3, $4, $5, $6, ARRAY(SELECT network(a::inet) FROM unnest($7::text[]) a), $8`,
+    values: [
+      hashApiKey(key.dialect, apiKey),
+      keyId,
+      key.customerId,
+      key.environment,
+      key.dialect,
+      apiKey.slice(-4),
+      allowedAddresses,
+      key.expiresAt ?? null,
+    ],
+  });
+  return { keyId, apiKey };
+}
+
+/**
+ * Finds a key by its hash, also one that has expired or is revoked: what it may still do is for the caller
+ * to judge. Two rows by primary key, one round trip.
+ */
+export async function findApiKey(db: Queryable, keyHash: Buffer): Promise<OwnedApiKey | undefined> {
+  const result = await db.query<ApiKeyRow & { customer_id: string; account_id: string; cell: string }>({
+    name: 'directory.find_api_key',
+    text: `SELECT ${COLUMNS}, c.customer_id, c.account_id, c.cell
+           FROM directory.api_key k JOIN directory.customer c ON c.customer_id = k.customer_id
+           WHERE k.key_hash = $1`,
+    values: [keyHash],
+  });
+  const [row] = result.rows;
+  return (
+    row && {
+      ...toApiKey(row),
+      customer: {
+        customerId: row.customer_id,
+        accountId: BigInt(row.account_id),
+        cell: cellName(row.cell),
+      },
+    }
+  );
+}
+
+/**
+ * Ends a key of this customer for good.
+ * @returns false when the customer has no such key, or it was revoked before.
+ */
+export async function revokeApiKey(
+  db: Queryable,
+  { customerId, keyId }: { customerId: string; keyId: string },
+): Promise<boolean> {
+  const result = await db.query({
+    name: 'directory.revoke_api_key',
+    text: `UPDATE directory.api_key SET revoked_at = now()
+           WHERE key_id = $1 AND customer_id = $2 AND revoked_at IS NULL`,
+    values: [keyId, customerId],
+  });
+  return result.rowCount === 1;
+}
+
+const MAX_LIST = 100;
+
+/**
+ * A customer's keys, newest first.
+ * @param page.before continue after the key with this id; `limit` is at most 100
+ */
+export async function listApiKeys(
+  db: Queryable,
+  customerId: string,
+  page: { limit?: number; before?: string } = {},
+): Promise<ApiKey[]> {
+  const result = await db.query<ApiKeyRow>({
+    name: 'directory.list_api_keys',
+    text: `SELECT ${COLUMNS} FROM directory.api_key k
+           WHERE k.customer_id = $1 AND ($2::uuid IS NULL OR k.key_id < $2) ORDER BY k.key_id DESC LIMIT $3`,
+    values: [customerId, page.before ?? null, Math.min(page.limit ?? MAX_LIST, MAX_LIST)],
+  });
+  return result.rows.map(toApiKey);
+}

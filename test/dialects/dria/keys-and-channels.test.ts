@@ -1,0 +1,138 @@
+import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { deleteOldMessages, insertMessage } from '../../../src/customers/channel-messages.ts';
+import { createCustomer } from '../../../src/customers/customers.ts';
+import { newId } from '../../../src/lib/ids.ts';
+import { startGateway, type TestGateway } from '../../support/gateway.ts';
+import { createPayer, paymentHeader, signPayment } from '../../support/payment.ts';
+import { balanceOf, createKey } from './dria-gateway.ts';
+
+let gateway: TestGateway;
+
+beforeAll(async () => {
+  gateway = await startGateway();
+});
+
+afterAll(async () => {
+  await gateway?.stop();
+});
+
+async function registration(account: PrivateKeyAccount, changes: { nonce?: string; host?: string } = {}) {
+  const { nonce = newId(), host = '127.0.0.1:4020' } = changes;
+  const issuedAt = new Date().toISOString();
+  const message = `${host} wants wallet ${account.address} to obtain an API key\nIssued At: ${issuedAt}\nNonce: ${nonce}`;
+  return { address: account.address, message, signature: await account.signMessage({ message }) };
+}
+
+const register = (body: object) =>
+  gateway.app.inject({ method: 'POST', url: '/v1/auth/wallet', payload: JSON.stringify(body) });
+
+describe('a registered wallet', () => {
+  it('spends with its key what it bought in another dialect', async () => {
+    const payer = await createPayer(100n);
+    const payment = await signPayment(payer, gateway.payTo, 12_000_000n);
+    const bought = await gateway.app.inject({
+      method: 'POST',
+      url: '/api/v1/x402/top-up',
+      headers: { 'payment-signature': paymentHeader(payment) },
+    });
+    expect(bought.statusCode).toBe(200);
+
+    const answer = await register(await registration(payer));
+    expect(answer.statusCode).toBe(200);
+    const { api_key: key } = answer.json();
+    expect(key).toMatch(/^dkn_live_[A-Za-z0-9]{40}$/);
+    expect(answer.json()).toEqual({ api_key: key, apiKey: key, address: payer.address.toLowerCase() });
+    expect(await balanceOf(gateway.app, key)).toEqual({ balance: 1200, balance_usdc: '12.00' });
+
+    const second = (await register(await registration(payer))).json().api_key;
+    expect(second).not.toBe(key);
+    for (const each of [key, second]) {
+      expect(await balanceOf(gateway.app, each)).toEqual({ balance: 1200, balance_usdc: '12.00' });
+    }
+  });
+
+  it('gets one key for one text, whoever repeats it', async () => {
+    const account = privateKeyToAccount(generatePrivateKey());
+    const body = await registration(account);
+    const answers = await Promise.all(Array.from({ length: 10 }, () => register(body)));
+    expect(answers.filter(answer => answer.statusCode === 200)).toHaveLength(1);
+    for (const answer of answers.filter(each => each.statusCode !== 200)) {
+      expect(answer.statusCode).toBe(401);
+      expect(answer.headers['content-type']).toBe('text/plain; charset=utf-8');
+    }
+  });
+
+  it('must sign for this host, itself', async () => {
+    const account = privateKeyToAccount(generatePrivateKey());
+    const stranger = privateKeyToAccount(generatePrivateKey());
+    const good = await registration(account);
+    const foreign = await registration(account, { host: 'evil.example' });
+    for (const body of [foreign, { ...good, address: stranger.address }]) {
+      expect((await register(body)).statusCode).toBe(401);
+    }
+    expect((await register({ ...good, address: account.address.toLowerCase() })).statusCode).toBe(200);
+  });
+
+  it('gets no test key where no test network is served', async () => {
+    const account = privateKeyToAccount(generatePrivateKey());
+    const answer = await register({ ...(await registration(account)), environment: 'test' });
+    expect(answer.statusCode).toBe(400);
+  });
+});
+
+describe('a channel', () => {
+  const call = (key: string, query: string) =>
+    gateway.app.inject({ url: `/v1/channel?${query}`, headers: { authorization: `Bearer ${key}` } });
+
+  it('keeps what is posted, apart by channel and environment, and is read newest first', async () => {
+    const [key, testKey] = await Promise.all([
+      createKey(gateway),
+      createKey(gateway, { environment: 'test' }),
+    ]);
+    const post = async (apiKey: string, content: string, channel = 'general') => {
+      const answer = await gateway.app.inject({
+        method: 'POST',
+        url: '/v1/channel',
+        headers: { authorization: `Bearer ${apiKey}` },
+        payload: JSON.stringify({ channel, content }),
+      });
+      expect(answer.statusCode).toBe(200);
+      return answer.json();
+    };
+    const first = await post(key, "first'; DROP TABLE channel_message; --");
+    expect(first).toMatchObject({ authorType: 'api', authorName: `user-${first.author.slice(-8)}` });
+    await expect.poll(() => new Date().toISOString()).not.toBe(first.createdAt);
+    const second = await post(key, 'second');
+    const request = await post(key, 'a request', 'requests');
+    const test = await post(testKey, 'a test');
+
+    expect((await call(key, 'channel=general')).json()).toEqual({ messages: [second, first] });
+    expect((await call(key, 'channel=general&limit=1')).json()).toEqual({ messages: [second] });
+    expect((await call(key, `channel=general&before=${second.createdAt}`)).json()).toEqual({
+      messages: [first],
+    });
+    expect((await call(key, `channel=general&after=${first.createdAt}`)).json()).toEqual({
+      messages: [second],
+    });
+    expect((await call(key, 'channel=requests')).json()).toEqual({ messages: [request] });
+    expect((await call(testKey, 'channel=general')).json()).toEqual({ messages: [test] });
+  });
+
+  it('forgets all but its newest messages', async () => {
+    const { customerId } = await createCustomer(gateway.sql, 'test');
+    const page = { environment: 'test', channel: 'requests' } as const;
+    for (let n = 0; n < 5; n += 1) {
+      const createdAt = new Date(Date.UTC(2026, 0, 1) + n);
+      const id = newId();
+      const text = { authorName: 'a', avatarUrl: undefined, content: String(n) };
+      await insertMessage(gateway.sql, { ...page, id, author: customerId, createdAt, ...text });
+    }
+    expect(await deleteOldMessages(gateway.sql, { ...page, keep: 3, limit: 1 })).toBe(1);
+    expect(await deleteOldMessages(gateway.sql, { ...page, keep: 3, limit: 10 })).toBe(1);
+    expect(await deleteOldMessages(gateway.sql, { ...page, keep: 3, limit: 10 })).toBe(0);
+    const key = await createKey(gateway, { environment: 'test' });
+    const left = (await call(key, 'channel=requests')).json().messages;
+    expect(left.map((message: { content: string }) => message.content)).toEqual(['4', '3', '2']);
+  });
+});
