@@ -387,6 +387,34 @@ describe('a new payment', () => {
 });
 
 describe('two replicas', () => {
+  it('mend one gap and raise one fee, each once', async () => {
+    faults.ahead = 3n;
+    await start();
+    const replica = await startGateway({ seams, clock, replicaOf: gateway });
+    try {
+      const late = await presentStuck();
+      faults.ahead = 0n;
+      await expectCreditedOnce(late);
+      faults.gasPrice = 1n;
+      aheadMs += 6_000;
+      const cheap = await presentStuck();
+      faults.gasPrice = undefined;
+      aheadMs += 31_000;
+      await expectCreditedOnce(cheap);
+      await twoRounds();
+      expect((await stored()).map(row => [row.nonce, row.filler, row.superseded])).toEqual([
+        [0, true, false],
+        [1, true, false],
+        [2, true, false],
+        [3, false, false],
+        [4, false, true],
+        [4, false, false],
+      ]);
+    } finally {
+      await replica.stop();
+    }
+  });
+
   it('take 50 payments at once and leave no gap', async () => {
     await start(15_000);
     const replica = await startGateway({
