@@ -77,41 +77,43 @@ export function createSenderMaintenance(options: SenderMaintenanceOptions) {
   }
 
   /** Offers the first transaction with a higher fee, and those behind it that would be stuck next. */
-  async function raiseFees(waiting: SignedTransaction[], mined: bigint): Promise<SignedTransaction[]> {
+  async function raiseFees(waiting: readonly SignedTransaction[], mined: bigint): Promise<void> {
     const price = await gasPrice();
-    const current: SignedTransaction[] = [];
     for (const old of waiting) {
       const { call, fees } = readTransaction(old.raw);
       const tooLow = old.nonce === mined || fees.maxFeePerGas < price;
-      const replacement =
-        tooLow && fees.maxFeePerGas < price * ENOUGH_TIMES_THE_PRICE
-          ? signTransaction(signing, old.nonce, call, raisedFees(fees, price))
-          : undefined;
-      const stored = replacement !== undefined && (await store.replace(key, old, replacement));
-      current.push(stored ? replacement : old);
+      if (!tooLow || fees.maxFeePerGas >= price * ENOUGH_TIMES_THE_PRICE) continue;
+      // False when another replica was faster: its bytes are as good.
+      await store.replace(key, old, signTransaction(signing, old.nonce, call, raisedFees(fees, price)));
     }
-    return current;
   }
 
   return {
     /** A count of mined transactions that no single wrong answer can have made too high. */
     minedForGood: () => minedForGood,
-    /** One round: close gaps, replace what is stuck, give the node everything that waits. */
+    /**
+     * One round: close gaps, replace what is stuck, give the node everything that waits. What is stored is
+     * sent also when one of the first two fails, for instance for want of a credible price.
+     * @throws the first failure, after the round.
+     */
     async round(): Promise<void> {
       const deadlineMs = performance.now() + ROUND_BUDGET_MS;
+      const problems: unknown[] = [];
+      const note = (error: unknown) => void problems.push(error);
       const mined = await client.transactionCount(key.sender);
       noteMined(mined);
       await store.initialise(key, mined);
-      await closeGap(mined);
+      await closeGap(mined).catch(note);
       let waiting = await store.listLive(key, mined, MAX_SENT_PER_ROUND);
       if (isStuck(waiting[0], mined)) {
-        // Without a credible price the stored bytes are still worth sending.
-        waiting = await raiseFees(waiting, mined).catch(() => waiting);
+        await raiseFees(waiting, mined).catch(note);
+        waiting = await store.listLive(key, mined, MAX_SENT_PER_ROUND);
       }
       for (const { raw } of waiting) {
         if (performance.now() > deadlineMs) break;
         await client.sendRawTransaction(raw).catch(() => undefined);
       }
+      if (problems.length > 0) throw problems[0];
     },
     /** Forgets what was seen of a chain that is replaced by another. */
     forget(): void {
