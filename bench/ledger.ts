@@ -17,7 +17,7 @@ const OPEN_RATES = [1_000, 6_000];
 /** What a hold may take at the 99th percentile on a quiet machine. */
 const HOLD_TARGET_MS = 10;
 
-const USAGE = `npm run bench -- ledger [--prototype FILE] [--seconds 1.5] [--rounds 3] [--only debit.spread]
+const USAGE = `npm run bench -- ledger [--prototype FILE] [--seconds 2] [--rounds 3] [--only debit.spread]
 
 Measures spending on an embedded PostgreSQL with fsync on, against the same operations as transactions of
 the application, as one function call each, and optionally as a prototype's SQL behind the same batcher.`;
@@ -31,7 +31,7 @@ export async function run(args: string[]): Promise<void> {
     args,
     options: {
       prototype: { type: 'string' },
-      seconds: { type: 'string', default: '1.5' },
+      seconds: { type: 'string', default: '2' },
       rounds: { type: 'string', default: '3' },
       only: { type: 'string', default: '' },
       help: { type: 'boolean', default: false },

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import path from 'node:path';
+import { canonicalEvmAddress } from './lib/evm-address.ts';
 
 /** Every setting the program reads, with its meaning; docs and `--help` are written from this list. */
 export const SETTINGS = {
@@ -115,7 +116,7 @@ function readValues(env: NodeJS.ProcessEnv, problems: string[]): Values {
     const secretFile = env[`${name}_FILE`];
     const fromSecret =
       'secret' in SETTINGS[name] && secretFile ? readText(name, secretFile, problems) : undefined;
-    return [name, env[name] ?? fromSecret ?? file[name] ?? SETTINGS[name].fallback];
+    return [name, (env[name] || fromSecret || file[name]) ?? SETTINGS[name].fallback];
   });
   return Object.fromEntries(entries) as Values;
 }
@@ -143,7 +144,7 @@ function readConfigFile(file: string, problems: string[]): Record<string, string
   }
   const entries = Object.entries(parsed);
   for (const [key, value] of entries) {
-    if (!(key in SETTINGS)) problems.push(`CONFIG has the unknown setting ${key}`);
+    if (!Object.hasOwn(SETTINGS, key)) problems.push(`CONFIG has the unknown setting ${key}`);
     else if (!['string', 'number', 'boolean'].includes(typeof value))
       problems.push(`CONFIG: ${key} must be a plain value`);
   }
@@ -162,10 +163,14 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
   }
   if (!(LOG_LEVELS as readonly string[]).includes(values.LOG_LEVEL))
     problems.push('LOG_LEVEL is not a level');
-  if (values.EVM_PAY_TO && !/^0x[0-9a-fA-F]{40}$/.test(values.EVM_PAY_TO))
-    problems.push('EVM_PAY_TO must be an address');
-  if (values.EVM_PRIVATE_KEY && !/^0x[0-9a-fA-F]{64}$/.test(values.EVM_PRIVATE_KEY)) {
-    problems.push('EVM_PRIVATE_KEY must be 0x and 64 hex digits');
+  const evmPayTo = canonicalEvmAddress(values.EVM_PAY_TO);
+  if (values.EVM_PAY_TO && (evmPayTo === undefined || BigInt(evmPayTo) === 0n)) {
+    problems.push(
+      'EVM_PAY_TO must be an address; mixed case carries a checksum, and it is wrong or it is nobody’s',
+    );
+  }
+  if (values.EVM_PRIVATE_KEY && !isPrivateKey(values.EVM_PRIVATE_KEY)) {
+    problems.push('EVM_PRIVATE_KEY must be 0x and 64 hex digits, and a key of the curve');
   }
   for (const name of Object.values(RPC_SETTINGS)) {
     if (values[name] && !URL.canParse(values[name])) problems.push(`${name} must be a URL`);
@@ -186,8 +191,8 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     dataDir: path.resolve(values.DATA_DIR),
     logLevel: values.LOG_LEVEL as LogLevel,
     dialects: dialects as DialectName[],
-    networks: list(values.NETWORKS),
-    evmPayTo: values.EVM_PAY_TO.toLowerCase(),
+    networks: [...new Set(list(values.NETWORKS))],
+    evmPayTo: evmPayTo ?? '',
     evmPrivateKey: values.EVM_PRIVATE_KEY,
     rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL, BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL },
     facilitators,
@@ -215,6 +220,13 @@ function parseOrigin(text: string, problems: string[]): string {
     return '';
   }
   return new URL(text).origin;
+}
+
+/** Order of secp256k1's group: a key is a number from 1 to one less. */
+const CURVE_ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
+
+function isPrivateKey(text: string): boolean {
+  return /^0x[0-9a-fA-F]{64}$/.test(text) && BigInt(text) > 0n && BigInt(text) < CURVE_ORDER;
 }
 
 /** Believing every proxy would let a caller choose the address that its rate limit counts. */

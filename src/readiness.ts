@@ -18,6 +18,8 @@ const CHECK_TIMEOUT_MS = 5_000;
 
 const MAX_CLOCK_SKEW_MS = 60_000;
 
+const PARTITION_NOTICE_DAYS = 32;
+
 /** 0.0005 ETH: some thousand settlements on Base. Below it settling is about to stop. */
 const MIN_GAS_WEI = 500_000_000_000_000n;
 
@@ -46,6 +48,20 @@ export function checkReadiness(deps: {
     return missing.map(name => `migration ${name} has not run: topup-gateway migrate`);
   }
 
+  /** Credit needs a partition of the log; the months ahead are made daily, so a month's notice is an alarm. */
+  async function checkLedger(): Promise<string[]> {
+    const problems: string[] = [];
+    for (const cell of deps.cells) {
+      const { rows } = await deps.pool.query<{ soon: boolean }>(
+        `SELECT "${cell}".id_at(now() + interval '${PARTITION_NOTICE_DAYS} days') >= id_until AS soon
+         FROM "${cell}".transfer_window`,
+      );
+      if (rows[0]?.soon !== false)
+        problems.push(`the log of ${cell} ends in less than ${PARTITION_NOTICE_DAYS} days`);
+    }
+    return problems;
+  }
+
   async function checkGas({ network, client, sender }: ReadinessNetwork): Promise<string[]> {
     const balance = await client.balance(sender.address);
     return balance >= MIN_GAS_WEI ? [] : [`EVM_PRIVATE_KEY: ${sender.address} needs gas on ${network.title}`];
@@ -54,6 +70,7 @@ export function checkReadiness(deps: {
   return [
     { name: 'database', run: checkDatabase },
     { name: 'migrations', run: checkMigrations },
+    { name: 'ledger', run: checkLedger },
     ...deps.evm.flatMap(parts => [
       {
         name: `${parts.network.title} node`,

@@ -44,6 +44,7 @@ export interface Seams {
   chain?: (chain: Chain) => Chain;
   settleWaitMs?: number;
   reconcileEveryMs?: number;
+  maintainSenderEveryMs?: number;
 }
 
 export type Services = ReturnType<typeof createServices>;
@@ -51,6 +52,7 @@ export type Services = ReturnType<typeof createServices>;
 const RPC_TIMEOUT_MS = 8_000;
 const SETTLE_WAIT_MS = 30_000;
 const RECONCILE_EVERY_MS = 2_000;
+const MAINTAIN_SENDER_EVERY_MS = 5_000;
 const FORGET_EVERY_MS = 60_000;
 const SWEEP_EVERY_MS = 5_000;
 const SEAL_EVERY_MS = 10_000;
@@ -91,6 +93,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       chainId: network.chainId,
       address: privateKeyToAddress(config.evmPrivateKey as `0x${string}`).toLowerCase(),
       privateKey: config.evmPrivateKey,
+      maxGasPriceWei: network.maxGasPriceWei,
       clock,
     });
     return { network, client, chain: seams.chain?.(chain) ?? chain, sender };
@@ -106,9 +109,6 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     cells,
     settlement,
     senderStore,
-    rebroadcast: async () => {
-      for (const { sender } of evm) await sender.rebroadcast();
-    },
     clock,
     log,
     intervalMs: seams.reconcileEveryMs ?? RECONCILE_EVERY_MS,
@@ -121,6 +121,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
 
   async function start(): Promise<void> {
     for (const cell of cells) {
+      await ensurePartitions(pool, cell);
       await registerNetworks(
         pool,
         cell,
@@ -129,6 +130,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     }
     await reconciler.start();
     loops = [
+      // One loop for each network, so that a slow node holds up nobody else.
+      ...evm.map(({ network, sender }) =>
+        every(
+          seams.maintainSenderEveryMs ?? MAINTAIN_SENDER_EVERY_MS,
+          `transactions on ${network.title} could not be looked after`,
+          () => sender.maintain(),
+        ),
+      ),
       every(FORGET_EVERY_MS, 'used sign-in nonces could not be deleted', () => signIn.forgetExpiredNonces()),
       every(FORGET_EVERY_MS, 'old channel messages could not be deleted', () => channels.forgetOldMessages()),
       ...cells.flatMap(cell => [
@@ -172,13 +181,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     start,
     /** Runs `work` while no payment is under way and nothing is remembered of what it replaces. */
     async whilePaused(work: () => Promise<void>) {
+      if (paused) throw unavailable('the sandbox, which is being reset,');
       paused = true;
       try {
         await stopWork();
         await work();
+      } finally {
         for (const { sender } of evm) sender.forget();
         await start();
-      } finally {
         paused = false;
       }
     },
@@ -209,9 +219,16 @@ function toEmbedded({ network, client, sender }: EvmParts) {
 function toSettlement({ network, chain }: EvmParts, facilitator: Facilitator): SettlementNetwork {
   const contra = receiptsContra(network.network);
   assert(contra !== undefined, `${network.network} has a code in the chart of accounts`);
+  let checked = false;
   return {
     chain,
     facilitator,
+    async ready() {
+      if (checked) return;
+      const [problem] = await chain.checkSetup();
+      if (problem) throw unavailable(network.title, new Error(problem));
+      checked = true;
+    },
     assetDecimals: network.usdc.decimals,
     confirmations: network.confirmations,
     pollMs: Math.min(network.blockTimeMs / 4, 500),

@@ -51,13 +51,15 @@ CREATE TABLE payment (
     REFERENCES account (account_id, environment),
   CONSTRAINT payment_network_fkey FOREIGN KEY (network, environment)
     REFERENCES network (network, environment),
-  CONSTRAINT payment_state_check CHECK (state IN ('settling', 'broadcast', 'pending', 'credited', 'failed')),
+  CONSTRAINT payment_state_check CHECK (state IN ('settling', 'pending', 'credited', 'failed')),
   CONSTRAINT payment_amount_check CHECK (amount_base_units > 0),
   CONSTRAINT payment_credited_check CHECK ((state = 'credited') = (credited_nano_usd IS NOT NULL)),
   CONSTRAINT payment_proof_check CHECK (state <> 'credited' OR (transaction IS NOT NULL AND log_index IS NOT NULL)),
   CONSTRAINT payment_reason_check CHECK (state <> 'failed' OR reason IS NOT NULL)
 );
-CREATE INDEX payment_open_idx ON payment (due_at) WHERE state IN ('settling', 'broadcast', 'pending');
+-- What the reconciler looks at: open payments, and reverted ones until their authorization has expired.
+CREATE INDEX payment_open_idx ON payment (due_at)
+  WHERE state IN ('settling', 'pending') OR (state = 'failed' AND reason = 'reverted');
 CREATE INDEX payment_account_idx ON payment (account_id, created_at);
 
 CREATE TABLE outbox (
@@ -81,6 +83,11 @@ BEGIN
   IF open_account(p_account_id, p_environment) NOT IN (0, 1) THEN
     RAISE EXCEPTION 'account % belongs to another environment', p_account_id;
   END IF;
+  -- What could not be credited later must be refused now, while no money has moved.
+  IF NOT id_in_window(p_payment_id, clock_timestamp()) THEN
+    RAISE EXCEPTION 'the ledger has no partition for payment %', p_payment_id
+      USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
   INSERT INTO payment (payment_id, account_id, environment, identity, source, facilitator, scheme, network, asset,
       pay_to, payer, amount_base_units, signed, state, from_block, due_at)
     VALUES (p_payment_id, p_account_id, p_environment, p_identity, p_source, p_facilitator, p_scheme, p_network,
@@ -90,15 +97,21 @@ BEGIN
   created := FOUND;
 END $$;
 
--- Ends an open payment that is proven not to have moved money. A payment that was credited stays credited.
-CREATE FUNCTION fail_payment(p_payment_id uuid, p_reason text, p_transaction text) RETURNS void
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-DECLARE v payment;
+-- Ends an open payment that is proven not to have moved money. A reverted one is looked at once more at
+-- p_recheck_at and may then get its final reason. A payment that was credited stays credited.
+CREATE FUNCTION fail_payment(p_payment_id uuid, p_reason text, p_transaction text, p_recheck_at timestamptz)
+RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  v payment;
+  v_was text;
 BEGIN
+  SELECT state INTO v_was FROM payment WHERE payment_id = p_payment_id FOR NO KEY UPDATE;
   UPDATE payment SET state = 'failed', reason = p_reason, transaction = coalesce(p_transaction, transaction),
-      updated_at = now()
-    WHERE payment_id = p_payment_id AND state IN ('settling', 'broadcast', 'pending') RETURNING * INTO v;
-  IF FOUND THEN
+      due_at = p_recheck_at, updated_at = now()
+    WHERE payment_id = p_payment_id
+      AND (state IN ('settling', 'pending') OR (state = 'failed' AND reason = 'reverted'))
+    RETURNING * INTO v;
+  IF FOUND AND v_was <> 'failed' THEN
     INSERT INTO outbox (event_id, account_id, environment, type, payload)
       VALUES (gen_random_uuid(), v.account_id, v.environment, 'payment.failed',
         jsonb_build_object('paymentId', v.payment_id, 'network', v.network, 'reason', p_reason));

@@ -13,8 +13,9 @@ export interface SignInOptions {
   domains: readonly string[];
 }
 
-/** How many expired nonces one call of {@link SignInService.forgetExpiredNonces} deletes at most. */
+/** One statement deletes this many, so that it is short; a round goes on until nothing is left. */
 const FORGET_BATCH = 1_000;
+const MAX_FORGET_BATCHES = 1_000;
 
 export interface SignInService extends SignIn {
   /**
@@ -42,6 +43,14 @@ export function createSignIn({ db, clock, domains }: SignInOptions): SignInServi
       return { network: chain, wallet };
     },
 
-    forgetExpiredNonces: () => deleteExpiredNonces(db, clock.nowMs(), FORGET_BATCH),
+    async forgetExpiredNonces() {
+      let total = 0;
+      for (let batch = 0; batch < MAX_FORGET_BATCHES; batch += 1) {
+        const deleted = await deleteExpiredNonces(db, clock.nowMs(), FORGET_BATCH);
+        total += deleted;
+        if (deleted < FORGET_BATCH) break;
+      }
+      return total;
+    },
   };
 }

@@ -28,49 +28,53 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
 
   async function readHead(): Promise<bigint> {
     head = await client.blockNumber();
-    headReadAtMs = clock.nowMs();
+    headReadAtMs = performance.now();
     return head;
   }
 
   /** A search may start a few blocks early, so a slightly old number serves as well as a call for each payment. */
   async function currentBlock(): Promise<bigint> {
-    return clock.nowMs() - headReadAtMs < HEAD_MAX_AGE_MS ? head : readHead();
+    return performance.now() - headReadAtMs < HEAD_MAX_AGE_MS ? head : readHead();
   }
 
   /** Receipt first, because it is one call and usually enough; logs when nobody told us the transaction. */
   async function proveSettlement(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
-    let reverted: string | undefined;
+    let reverted: { transaction: string; block: bigint } | undefined;
     for (const hash of hint.transactions) {
       const receipt = await client.receipt(hash);
       if (!receipt) continue;
       if (receipt.succeeded) {
         const proof = await readReceipt(payment, receipt);
         if (proof) return proof;
-      } else reverted = hash;
+      } else reverted = { transaction: hash, block: receipt.blockNumber };
     }
     // While our own transaction waits to be mined its receipt will tell; asking for more would only cost calls.
-    if (reverted === undefined && hint.transactions.length > 0 && !mayBeExpired(payment)) {
+    if (!reverted && hint.transactions.length > 0 && !mayBeExpired(payment)) {
       return { kind: 'unknown', used: false };
     }
-    return proveByState(payment, hint, reverted);
+    // At the block of the revert, and not the newest: another node behind the same URL may not know that one yet.
+    if (reverted && !(await isConsumed(payment, reverted.block))) {
+      return { kind: 'reverted', transaction: reverted.transaction };
+    }
+    return proveByState(payment, hint);
   }
 
-  async function proveByState(
-    payment: ExactPayment,
-    hint: ProofHint,
-    reverted: string | undefined,
-  ): Promise<SettlementProof> {
-    const { from, nonce, validBefore } = payment.authorization;
-    const state = await client.call(payment.asset, authorizationStateCallData(from, nonce));
-    if (BigInt(state) !== 0n)
-      return (await searchLogs(payment, hint.fromBlock)) ?? { kind: 'unknown', used: true };
-    if (reverted !== undefined) return { kind: 'reverted', transaction: reverted };
-    // Expired only when a block that cannot be undone is past the limit and the nonce was unused after it.
-    if ((await client.safeTimestamp()) >= validBefore) {
-      const again = await client.call(payment.asset, authorizationStateCallData(from, nonce));
-      if (BigInt(again) === 0n) return { kind: 'impossible', reason: 'expired' };
+  async function proveByState(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
+    if (await isConsumed(payment)) return searchLogs(payment, hint.fromBlock);
+    if (mayBeExpired(payment)) {
+      // Unused at a block that cannot be undone and that is past the limit: no later block can use it.
+      const safe = await client.safeBlock();
+      const isPast = safe.timestamp >= payment.authorization.validBefore;
+      if (isPast && !(await isConsumed(payment, safe.number)))
+        return { kind: 'impossible', reason: 'expired' };
     }
     return { kind: 'unknown', used: false };
+  }
+
+  async function isConsumed(payment: ExactPayment, block?: bigint): Promise<boolean> {
+    const { from, nonce } = payment.authorization;
+    const data = authorizationStateCallData(from, nonce);
+    return BigInt(await client.call(payment.asset, data, block === undefined ? {} : { block })) !== 0n;
   }
 
   /** Our clock only decides whether to ask; the proof of expiry is the chain's. */
@@ -78,30 +82,29 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
     return BigInt(clock.nowMs()) >= payment.authorization.validBefore * 1000n;
   }
 
-  /** Finds who consumed the authorization: the event is indexed by payer and nonce. */
-  async function searchLogs(payment: ExactPayment, fromBlock: bigint): Promise<SettlementProof | undefined> {
+  /** Finds who consumed the authorization: the events are indexed by payer and nonce. */
+  async function searchLogs(payment: ExactPayment, fromBlock: bigint): Promise<SettlementProof> {
     const newest = await readHead();
     const { from, nonce } = payment.authorization;
     const events = [EIP3009_TOPICS.authorizationUsed, EIP3009_TOPICS.authorizationCanceled];
-    let start = fromBlock;
-    for (let range = 0; range < MAX_LOG_RANGES && start <= newest; range += 1) {
-      const end = start + network.logRangeBlocks - 1n;
-      for (const event of events) {
-        const [log] = await client.logs({
-          address: payment.asset,
-          topics: [event, addressTopic(from), nonce],
-          fromBlock: start,
-          toBlock: end < newest ? end : newest,
-        });
-        if (!log) continue;
-        if (event === EIP3009_TOPICS.authorizationCanceled)
-          return { kind: 'impossible', reason: 'cancelled' };
-        const receipt = await client.receipt(log.transactionHash);
-        if (receipt) return await readReceipt(payment, receipt);
-      }
-      start = end + 1n;
+    let end = newest;
+    // Newest first: what is searched for has usually just happened.
+    for (let range = 0; range < MAX_LOG_RANGES && end >= fromBlock; range += 1) {
+      const start = end - network.logRangeBlocks + 1n;
+      const [log] = await client.logs({
+        address: payment.asset,
+        topics: [events, addressTopic(from), nonce],
+        fromBlock: start > fromBlock ? start : fromBlock,
+        toBlock: end,
+      });
+      if (log?.topics[0] === EIP3009_TOPICS.authorizationCanceled)
+        return { kind: 'impossible', reason: 'cancelled' };
+      const receipt = log && (await client.receipt(log.transactionHash));
+      const proof = receipt && (await readReceipt(payment, receipt));
+      if (proof) return proof;
+      end = start - 1n;
     }
-    return undefined;
+    return { kind: 'unknown', used: true };
   }
 
   async function readReceipt(
@@ -149,7 +152,8 @@ function findTransfer(
   const transfer = logs.slice(used + 1).find(log => isTransferFrom(log, from));
   if (!transfer) return undefined;
   const to = topicAddress(transfer.topics[2]);
-  if (to !== payment.payTo) return 'elsewhere';
+  // Another authorization with the same nonce: to somebody else, or over nothing.
+  if (to !== payment.payTo || BigInt(transfer.data) === 0n) return 'elsewhere';
   return {
     network: payment.network,
     transaction: receipt.transactionHash,

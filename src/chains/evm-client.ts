@@ -1,12 +1,17 @@
-import { BaseError, type EIP1193RequestFn, http, RpcRequestError } from 'viem';
 import { unavailable } from '../lib/errors.ts';
-import { type EvmClient, type EvmLog, type EvmReceipt, EvmRevertError } from '../ports/evm-client.ts';
+import {
+  type CallOptions,
+  type EvmClient,
+  type EvmLog,
+  type EvmReceipt,
+  EvmRevertError,
+} from '../ports/evm-client.ts';
 
 export interface EvmClientOptions {
   network: string;
   title: string;
   rpcUrl: string;
-  /** Deadline of one call. */
+  /** Deadline of one call, from the first byte sent to the last byte read. */
   timeoutMs: number;
 }
 
@@ -27,35 +32,96 @@ interface RpcReceipt {
   logs: RpcLog[];
 }
 
-/** Talks JSON-RPC to one node through viem's HTTP transport. */
+interface RpcError {
+  code?: number;
+  message?: string;
+}
+
+/** An answer longer than this is not one that we asked for. */
+const MAX_ANSWER_CHARACTERS = 8_000_000;
+
+const MAX_ERROR_CHARACTERS = 200;
+
+/** What the node said instead of a result. It never holds the URL, whose path is often a key. */
+class NodeAnswerError extends Error {
+  constructor(method: string, what: string) {
+    super(`${method}: ${what}`.slice(0, MAX_ERROR_CHARACTERS));
+    this.name = 'NodeAnswerError';
+  }
+}
+
+/**
+ * Talks JSON-RPC to one node. Written on fetch because the deadline has to cover the whole answer and no
+ * header of the node may stretch it, which the usual clients do not promise.
+ */
 export function createEvmClient(options: EvmClientOptions): EvmClient {
-  const transport = http(options.rpcUrl, { timeout: options.timeoutMs, retryCount: 1, retryDelay: 100 })({});
-  const send = transport.request as EIP1193RequestFn;
+  const url = new URL(options.rpcUrl);
+  const headers: Record<string, string> = { 'content-type': 'application/json' };
+  if (url.username || url.password) {
+    const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+    headers['authorization'] = `Basic ${Buffer.from(credentials).toString('base64')}`;
+    url.username = '';
+    url.password = '';
+  }
+
+  async function post(method: string, params: unknown[]): Promise<{ result?: unknown; error?: RpcError }> {
+    const answer = await fetch(url, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
+      redirect: 'error',
+      signal: AbortSignal.timeout(options.timeoutMs),
+    });
+    const text = await answer.text();
+    if (text.length > MAX_ANSWER_CHARACTERS) throw new NodeAnswerError(method, 'the answer is too long');
+    try {
+      return JSON.parse(text) as { result?: unknown; error?: RpcError };
+    } catch {
+      throw new NodeAnswerError(method, `HTTP ${answer.status} without JSON`);
+    }
+  }
 
   async function request<T>(method: string, params: unknown[]): Promise<T> {
+    let answer: { result?: unknown; error?: RpcError };
     try {
-      return (await send({ method, params } as never)) as T;
+      answer = await post(method, params);
     } catch (error) {
-      throw revertOf(error) ?? unavailable(`the ${options.title} node`, error);
+      throw unavailable(`the ${options.title} node`, describeFailure(method, error));
     }
+    if (answer.error) {
+      const { code, message = '' } = answer.error;
+      if (code === 3 || /revert/i.test(message)) throw new EvmRevertError(revertReason(message));
+      throw unavailable(
+        `the ${options.title} node`,
+        new NodeAnswerError(method, `error ${code}: ${message}`),
+      );
+    }
+    return answer.result as T;
+  }
+
+  function callParameters(to: string, data: string, { from, gas, block }: CallOptions): unknown[] {
+    const transaction = { to, data, ...(from ? { from } : {}), ...(gas ? { gas: toQuantity(gas) } : {}) };
+    return [transaction, block === undefined ? 'latest' : toQuantity(block)];
   }
 
   return {
     network: options.network,
     chainId: async () => Number(await request<string>('eth_chainId', [])),
     blockNumber: async () => BigInt(await request<string>('eth_blockNumber', [])),
-    async safeTimestamp() {
-      const block = await request<{ timestamp: string } | null>('eth_getBlockByNumber', ['safe', false]);
+    async safeBlock() {
+      const block = await request<{ number: string; timestamp: string } | null>('eth_getBlockByNumber', [
+        'safe',
+        false,
+      ]);
       if (!block) throw unavailable(`the ${options.title} node's safe block`);
-      return BigInt(block.timestamp);
+      return { number: BigInt(block.number), timestamp: BigInt(block.timestamp) };
     },
     code: address => request<string>('eth_getCode', [address, 'latest']),
     balance: async address => BigInt(await request<string>('eth_getBalance', [address, 'latest'])),
     transactionCount: async address =>
-      BigInt(await request<string>('eth_getTransactionCount', [address, 'pending'])),
+      BigInt(await request<string>('eth_getTransactionCount', [address, 'latest'])),
     gasPrice: async () => BigInt(await request<string>('eth_gasPrice', [])),
-    call: (to, data, from) =>
-      request<string>('eth_call', [{ to, data, ...(from ? { from } : {}) }, 'latest']),
+    call: (to, data, callOptions = {}) => request<string>('eth_call', callParameters(to, data, callOptions)),
     sendRawTransaction: async raw => void (await request<string>('eth_sendRawTransaction', [raw])),
     async receipt(hash) {
       const receipt = await request<RpcReceipt | null>('eth_getTransactionReceipt', [hash]);
@@ -96,15 +162,14 @@ function readLog(log: RpcLog): EvmLog {
   };
 }
 
-/**
- * A revert is an answer of the contract; every other error is the node's. JSON-RPC code 3 is the usual
- * marker, but nodes differ, so the text decides as well.
- */
-function revertOf(error: unknown): EvmRevertError | undefined {
-  if (!(error instanceof BaseError)) return undefined;
-  const answer = error.walk(e => e instanceof RpcRequestError);
-  if (!(answer instanceof RpcRequestError)) return undefined;
-  const text = answer.details;
-  if (answer.code !== 3 && !/revert/i.test(text)) return undefined;
-  return new EvmRevertError(text.replace(/^.*?revert(?:ed)?:?\s*/i, '').slice(0, 200));
+function revertReason(message: string): string {
+  return message.replace(/^.{0,80}?revert(?:ed)?:?\s*/i, '').slice(0, MAX_ERROR_CHARACTERS);
+}
+
+/** The kind of failure without the address it was met at. */
+function describeFailure(method: string, error: unknown): Error {
+  if (error instanceof NodeAnswerError) return error;
+  const cause = (error as { cause?: { code?: unknown } }).cause;
+  const code = typeof cause?.code === 'string' ? cause.code : (error as Error).name;
+  return new NodeAnswerError(method, code);
 }

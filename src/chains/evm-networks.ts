@@ -21,6 +21,8 @@ export interface EvmNetwork {
   logRangeBlocks: bigint;
   /** USDC's transferWithAuthorization needs about 86,000 gas with a key, more with a contract wallet. */
   settleGas: bigint;
+  /** A gas price above this, in wei, is taken for a mistake of the node. */
+  maxGasPriceWei: bigint;
 }
 
 const BASE: EvmNetwork = {
@@ -42,6 +44,7 @@ const BASE: EvmNetwork = {
   lookbackBlocks: 5_000n,
   logRangeBlocks: 1_000n,
   settleGas: 300_000n,
+  maxGasPriceWei: 100_000_000_000n,
 };
 
 /** Its USDC has another EIP-712 name than Base's: a payment signed for one never fits the other. */

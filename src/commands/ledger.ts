@@ -1,7 +1,8 @@
+import { requireSetting } from '../config.ts';
 import { createPool } from '../db/pool.ts';
 import { DEFAULT_CELL, type Queryable } from '../db/queryable.ts';
 import { type LedgerBreak, reconcileLedger, verifySeals } from '../ledger/reconcile.ts';
-import { EXIT, print, requireDatabaseUrl, table } from './output.ts';
+import { EXIT, print, table } from './output.ts';
 
 /** Reading every row of a large ledger takes longer than any request may. */
 const BOOKS_TIMEOUT_MS = 3_600_000;
@@ -49,7 +50,7 @@ function listBreaks(breaks: readonly LedgerBreak[]): string {
 
 async function withBooks<T>(work: (db: Queryable) => Promise<T>): Promise<T> {
   const pool = createPool({
-    databaseUrl: requireDatabaseUrl(),
+    databaseUrl: requireSetting('DATABASE_URL', process.env),
     maxConnections: 1,
     statementTimeoutMs: BOOKS_TIMEOUT_MS,
     onError: () => undefined,

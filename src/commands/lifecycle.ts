@@ -18,7 +18,10 @@ export function stopOnSignal(app: FastifyInstance, parts: (() => Promise<void>)[
       stopping = true;
       log.info({ signal }, 'stopping: waiting for settlements under way');
       void withDeadline('stop', STOP_TIMEOUT_MS, stopAll())
-        .catch((error: unknown) => log.error({ err: error }, 'stop was not clean'))
+        .catch((error: unknown) => {
+          process.exitCode = 1;
+          log.error({ err: error }, 'stop was not clean');
+        })
         .finally(() => {
           resolve();
           process.exit();

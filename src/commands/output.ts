@@ -1,5 +1,3 @@
-import { assert } from '../lib/assert.ts';
-
 /** Exit codes of every command: 0 good, 1 something is wrong with the data, 2 the call itself is wrong. */
 export const EXIT = { good: 0, problem: 1, usage: 2 } as const;
 
@@ -30,11 +28,4 @@ export function table(names: readonly string[], rows: readonly (readonly Cell[])
         .trimEnd(),
     )
     .join('\n');
-}
-
-/** The database that an offline command works on. */
-export function requireDatabaseUrl(): string {
-  const url = process.env['DATABASE_URL'];
-  assert(url, 'DATABASE_URL is set (in the sandbox: databaseUrl of /sandbox/v1/info)');
-  return url;
 }

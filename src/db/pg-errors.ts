@@ -14,6 +14,9 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return isPgError(error) && error.code === '23505' && error.constraint === constraint;
 }
 
+/** object_not_in_prerequisite_state: the log has no partition for now, an operator has to make one. */
+const LEDGER_CLOSED = '55000';
+
 const CONNECTION_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -27,6 +30,12 @@ const CONNECTION_CODES = new Set([
   '57014',
   '55P03',
   '25P03',
+  '25006',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  LEDGER_CLOSED,
 ]);
 
 /** True when the database could not be reached or gave up: the statement may or may not have run. */
@@ -36,6 +45,11 @@ export function isConnectionLoss(error: unknown): boolean {
   return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(
     error.message,
   );
+}
+
+/** True when the database answered that it takes no credit now: the statement certainly changed nothing. */
+export function isRefusedByLedger(error: unknown): boolean {
+  return isPgError(error) && error.code === LEDGER_CLOSED;
 }
 
 /** True for outcomes that PostgreSQL asks the client to try again: deadlock, serialization failure. */

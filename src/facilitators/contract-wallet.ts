@@ -18,6 +18,15 @@ export interface ContractWalletVerifier {
 type Signer = Parameters<typeof toFacilitatorEvmSigner>[0];
 type ReadContract = Signer['readContract'];
 
+/** Reasons that the scheme can only reach with a good signature, and that our own simulation names better. */
+const JUDGED_BY_SIMULATION: ReadonlySet<string> = new Set([
+  'invalid_exact_evm_payload_authorization_valid_before',
+  'invalid_exact_evm_payload_authorization_valid_after',
+  'invalid_exact_evm_nonce_already_used',
+  'invalid_exact_evm_insufficient_balance',
+  'invalid_exact_evm_transaction_simulation_failed',
+]);
+
 /**
  * Uses the official scheme, built by hand for one network so that it can not widen to others, with no
  * ERC-6492 factory allowed. It reads the chain through our client and can not send anything.
@@ -51,11 +60,11 @@ export function createContractWalletVerifier(
           throw failure ?? error;
         });
       if (failure !== undefined) throw failure;
-      // Everything but the signature is judged by our own simulation, which names the reason better.
-      if (result.isValid || result.invalidReason !== 'invalid_exact_evm_signature') return undefined;
+      const { isValid, invalidReason = 'invalid_exact_evm_signature' } = result;
+      if (isValid || JUDGED_BY_SIMULATION.has(invalidReason)) return undefined;
       return {
         kind: 'invalid',
-        reason: 'invalid_exact_evm_signature',
+        reason: invalidReason,
         message: 'the contract wallet does not accept the signature',
       };
     },

@@ -7,7 +7,7 @@ import {
   type TokenDomain,
   transferCallData,
 } from '../lib/eip3009.ts';
-import { GatewayError } from '../lib/errors.ts';
+import { GatewayError, unavailable } from '../lib/errors.ts';
 import { recoverAddress } from '../lib/secp256k1.ts';
 import { type EvmClient, EvmRevertError } from '../ports/evm-client.ts';
 import type { Facilitator, SettleResult, VerifyResult } from '../ports/facilitator.ts';
@@ -23,6 +23,9 @@ const MIN_VALIDITY_SECONDS = 6n;
  * hour ahead.
  */
 export const MAX_VALIDITY_SECONDS = 7_200n;
+
+/** When a transaction has waited this long, another would only wait behind it. */
+const MAX_WAITING_MS = 60_000;
 
 /** What the embedded facilitator needs to serve one EVM network. */
 export interface EmbeddedNetwork {
@@ -44,7 +47,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     networks.map(n => [n.network, { ...n, separator: domainSeparator(n.token) }] as const),
   );
 
-  function networkOf(payment: ExactPayment) {
+  function networkOf(payment: { network: string }) {
     const network = byNetwork.get(payment.network);
     if (!network) throw new GatewayError('unsupported_network', `no facilitator for ${payment.network}`);
     return network;
@@ -58,7 +61,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
   }
 
   async function verify(payment: ExactPayment): Promise<VerifyResult> {
-    const { client, contractWallets } = networkOf(payment);
+    const { client, contractWallets, sender, settleGas } = networkOf(payment);
     const { authorization } = payment;
     if (!isSignedByKey(payment)) {
       const code = await client.code(authorization.from);
@@ -69,12 +72,25 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     const untimely = checkValidity(payment, clock);
     if (untimely) return untimely;
     try {
-      await client.call(payment.asset, transferCallData(authorization, authorization.signature));
+      // Exactly as it will be sent, so that a wallet contract cannot tell the rehearsal from the transaction.
+      const data = transferCallData(authorization, authorization.signature);
+      await client.call(payment.asset, data, { from: sender.address, gas: settleGas });
       return { kind: 'valid' };
     } catch (error) {
       if (error instanceof EvmRevertError) return diagnose(payment, client, error);
       throw error;
     }
+  }
+
+  /** Every waiting transaction is counted at full price, because the node reserves that much for each. */
+  async function checkCapacity(network: string): Promise<void> {
+    const { sender, settleGas } = networkOf({ network });
+    const part = `settlement on ${network}`;
+    const capacity = await sender.capacity().catch((error: unknown) => {
+      throw unavailable(part, error);
+    });
+    if (capacity.oldestMs > MAX_WAITING_MS) throw unavailable(part);
+    if (capacity.affordableGas < settleGas * BigInt(capacity.waiting + 1)) throw unavailable(part);
   }
 
   async function settle(paymentId: string, payment: ExactPayment): Promise<SettleResult> {
@@ -96,6 +112,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     supports: network => byNetwork.has(network),
     verifySignature: payment => Promise.resolve(isSignedByKey(payment)),
     verify,
+    checkCapacity,
     settle,
   };
 }

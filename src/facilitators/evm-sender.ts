@@ -1,106 +1,120 @@
-import { type Hex, keccak256, serializeTransaction } from 'viem';
 import type { Clock } from '../lib/clock.ts';
-import { signDigest } from '../lib/secp256k1.ts';
+import { withDeadline } from '../lib/deadline.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
 import type { SenderStore, SignedTransaction } from '../ports/sender-store.ts';
+import { createGasPrice } from './evm-gas-price.ts';
+import { type OutgoingCall, offeredFees, type SigningKey, signTransaction } from './evm-transaction.ts';
+import { createSenderMaintenance } from './sender-maintenance.ts';
 
-/** A contract call to be paid for by our key. */
-export interface OutgoingCall {
-  to: string;
-  data: string;
-  gas: bigint;
+/** What one more transaction would find. */
+export interface SenderCapacity {
+  /** Transactions that are signed and not mined, and the age of the oldest. */
+  waiting: number;
+  oldestMs: number;
+  /** Gas that the balance can pay for at what would be offered now. */
+  affordableGas: bigint;
 }
 
 /** Sends transactions of one key on one network and never loses a hash. */
 export interface EvmSender {
   readonly address: string;
-  /** Signs, stores and sends; the same payment is signed once however often this is called. */
+  /** Signs, stores and sends; a payment has one live transaction however often this is called. */
   send(paymentId: string, call: OutgoingCall): Promise<SettleResult>;
-  /** Gives the node again what it should have but does not: everything stored from its next nonce on. */
-  rebroadcast(): Promise<number>;
+  /** One round of care for what was stored and is not mined. */
+  maintain(): Promise<void>;
+  /** At most a second old. @throws unavailable when the node or the database does not answer. */
+  capacity(): Promise<SenderCapacity>;
   /** Drops what this process remembers; the next nonce is read again. */
   forget(): void;
 }
 
-export interface EvmSenderOptions {
+export interface EvmSenderOptions extends SigningKey {
   client: EvmClient;
   store: SenderStore;
-  chainId: number;
   address: string;
-  /** 0x and 64 hex digits. */
-  privateKey: string;
+  /** A higher gas price, in wei, is not believed. */
+  maxGasPriceWei: bigint;
   clock: Clock;
 }
-
-/** How long a gas price is believed; twice the price is offered, which covers several full blocks. */
-const GAS_PRICE_MAX_AGE_MS = 5_000;
 
 /** A stale nonce means another replica was faster; losing this often in a row means something is wrong. */
 const MAX_SIGN_ATTEMPTS = 20;
 
-const MAX_REBROADCAST = 200;
+/** What one payment may wait for before the next one gets its turn. */
+const CHAIN_READ_TIMEOUT_MS = 5_000;
+const SIGN_TIMEOUT_MS = 10_000;
+
+const CAPACITY_MAX_AGE_MS = 1_000;
 
 /**
  * Order of events: guess the nonce, sign, store hash and bytes under the database's nonce lock, send. A
  * crash before the store leaves nothing that could be on the chain; a crash after it leaves the bytes to be
- * sent again. Inside one process the guesses are made one after another, so they rarely miss.
+ * sent again. Inside one process the guesses are made one after another, so they rarely miss; the chain is
+ * never asked while others wait for their turn.
  */
 export function createEvmSender(options: EvmSenderOptions): EvmSender {
   const { client, store, clock, address } = options;
   const key = { network: client.network, sender: address };
+  const signing = { chainId: options.chainId, privateKey: options.privateKey };
+  const gasPrice = createGasPrice(client, clock, options.maxGasPriceWei);
+  const maintenance = createSenderMaintenance({ client, store, clock, key, signing, gasPrice });
   let nextNonce: bigint | undefined;
   let queue: Promise<unknown> = Promise.resolve();
-  let gasPrice = { value: 0n, readAtMs: Number.NEGATIVE_INFINITY };
+  let capacity: { readAtMs: number; answer: Promise<SenderCapacity> } | undefined;
 
-  async function currentGasPrice(): Promise<bigint> {
-    if (clock.nowMs() - gasPrice.readAtMs > GAS_PRICE_MAX_AGE_MS) {
-      gasPrice = { value: await client.gasPrice(), readAtMs: clock.nowMs() };
-    }
-    return gasPrice.value;
-  }
-
-  function sign(call: OutgoingCall, nonce: bigint, price: bigint): SignedTransaction {
-    const transaction = {
-      type: 'eip1559' as const,
-      chainId: options.chainId,
-      nonce: Number(nonce),
-      to: call.to as Hex,
-      data: call.data as Hex,
-      gas: call.gas,
-      maxFeePerGas: price * 2n,
-      maxPriorityFeePerGas: price / 10n,
-    };
-    const digest = keccak256(serializeTransaction(transaction), 'bytes');
-    const signature = signDigest(digest, options.privateKey);
-    const raw = serializeTransaction(transaction, signature);
-    return { nonce, hash: keccak256(raw), raw };
-  }
+  const readChain = <T>(work: Promise<T>) => withDeadline('the node', CHAIN_READ_TIMEOUT_MS, work);
 
   async function signAndStore(
     paymentId: string,
     call: OutgoingCall,
     price: bigint,
+    firstNonce: bigint,
   ): Promise<SignedTransaction> {
-    nextNonce ??= await store.initialise(key.network, key.sender, await client.transactionCount(address));
     for (let attempt = 0; attempt < MAX_SIGN_ATTEMPTS; attempt += 1) {
-      const signed = sign(call, nextNonce, price);
-      const outcome = await store.store({ ...key, paymentId }, signed);
+      const signed = signTransaction(signing, nextNonce ?? firstNonce, call, offeredFees(price));
+      const outcome = await store.store(key, paymentId, signed);
       if (outcome.kind === 'existing') return outcome.transaction;
-      if (outcome.kind === 'stored') {
-        nextNonce = signed.nonce + 1n;
-        return signed;
-      }
-      nextNonce = outcome.nextNonce;
+      nextNonce = outcome.kind === 'stored' ? signed.nonce + 1n : outcome.nextNonce;
+      if (outcome.kind === 'stored') return signed;
     }
     throw new Error('another sender takes every nonce of this key');
   }
 
-  /** One signer at a time per process; a failure must not stop the next one. */
+  /** One signer at a time per process; one that fails or hangs must not stop the next. */
   function enqueue<T>(work: () => Promise<T>): Promise<T> {
-    const result = queue.then(work, work);
+    const limited = () => withDeadline('signing', SIGN_TIMEOUT_MS, work());
+    const result = queue.then(limited, limited);
     queue = result.catch(() => undefined);
     return result;
+  }
+
+  async function signOnce(paymentId: string, call: OutgoingCall): Promise<SignedTransaction> {
+    const price = await readChain(gasPrice());
+    const known = nextNonce;
+    const firstNonce =
+      known ?? (await store.initialise(key, await readChain(client.transactionCount(address))));
+    const sign = () => enqueue(() => signAndStore(paymentId, call, price, firstNonce));
+    const signed = await sign();
+    if (signed.nonce >= maintenance.minedForGood() || !(await isLost(paymentId, signed))) return signed;
+    await store.supersede(key, signed);
+    return await sign();
+  }
+
+  /** The nonce is mined, but by none of ours: somebody used the key by hand. */
+  async function isLost(paymentId: string, signed: SignedTransaction): Promise<boolean> {
+    for (const { nonce, hash } of await store.findByPayment(paymentId)) {
+      if (nonce === signed.nonce && (await readChain(client.receipt(hash)))) return false;
+    }
+    return true;
+  }
+
+  async function readCapacity(): Promise<SenderCapacity> {
+    const [mined, balance, price] = await readChain(
+      Promise.all([client.transactionCount(address), client.balance(address), gasPrice()]),
+    );
+    const { count, oldestMs } = await store.countLive(key, mined);
+    return { waiting: count, oldestMs, affordableGas: balance / offeredFees(price).maxFeePerGas };
   }
 
   return {
@@ -108,8 +122,7 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
     async send(paymentId, call) {
       let signed: SignedTransaction;
       try {
-        const price = await currentGasPrice();
-        signed = await enqueue(() => signAndStore(paymentId, call, price));
+        signed = await signOnce(paymentId, call);
       } catch (error) {
         // Whether the bytes were stored is unknown when the database dies here, so this is no proof either way.
         nextNonce = undefined;
@@ -119,15 +132,18 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
       await client.sendRawTransaction(signed.raw).catch(() => undefined);
       return { kind: 'submitted', transaction: signed.hash };
     },
-    async rebroadcast() {
-      const chainNonce = await client.transactionCount(address);
-      const stored = await store.listFromNonce(key.network, key.sender, chainNonce, MAX_REBROADCAST);
-      for (const transaction of stored)
-        await client.sendRawTransaction(transaction.raw).catch(() => undefined);
-      return stored.length;
+    maintain: () => maintenance.round(),
+    capacity() {
+      const nowMs = clock.nowMs();
+      if (capacity === undefined || nowMs - capacity.readAtMs >= CAPACITY_MAX_AGE_MS) {
+        capacity = { readAtMs: nowMs, answer: readCapacity() };
+      }
+      return capacity.answer;
     },
     forget() {
       nextNonce = undefined;
+      capacity = undefined;
+      maintenance.forget();
     },
   };
 }

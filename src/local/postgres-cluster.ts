@@ -18,6 +18,9 @@ export const POSTGRES_ENV = { LC_ALL: 'C', TZ: 'UTC' };
 const PASSWORD_FILE = 'superuser-password';
 /** Names the folder that holds the cluster when that is not the sandbox's own. */
 const POINTER_FILE = 'cluster-location';
+/** Inside the cluster's folder elsewhere: the folder that points to it. */
+const OWNER_FILE = 'belongs-to';
+const SHARED_PREFIX = 'cluster-';
 const STAGING_PREFIX = 'cluster.new-';
 const INITDB_TIMEOUT_MS = 120_000;
 
@@ -80,13 +83,8 @@ export interface CreateClusterOptions {
  * between leaves nothing that looks like a cluster.
  */
 export async function createCluster(options: CreateClusterOptions): Promise<ClusterPlace> {
-  const { folder, user } = options;
-  await rm(path.join(folder, POINTER_FILE), { force: true });
+  const { user } = options;
   const { place, staging } = await choosePlace(options);
-  if (place.base !== folder) {
-    await rm(place.cluster, { recursive: true, force: true });
-    await writeFile(path.join(folder, POINTER_FILE), `${place.base}\n`);
-  }
   const password = randomBytes(24).toString('base64url');
   const passwordFile = path.join(place.base, `${PASSWORD_FILE}.new`);
   try {
@@ -110,17 +108,40 @@ async function choosePlace({
   binaries,
   user,
 }: CreateClusterOptions): Promise<{ place: ClusterPlace; staging: string }> {
+  const last = await existingPlace(folder);
+  const pointer = path.join(folder, POINTER_FILE);
+  await rm(pointer, { force: true });
   const own = await prepareStaging(folder, binaries, user);
   if (own) return { place: placeIn(folder), staging: own };
   if (user) {
-    const name = `cluster-${createHash('sha256').update(folder).digest('hex').slice(0, 16)}`;
-    const base = path.join(await sharedFolder(), name);
+    const shared = await sharedFolder();
+    const name = `${SHARED_PREFIX}${createHash('sha256').update(folder).digest('hex').slice(0, 16)}`;
+    const base = path.join(shared, name);
+    // What nobody pointed to belonged to a folder of this name that was deleted.
+    if (last.base !== base) await rm(base, { recursive: true, force: true });
+    // The pointer comes first: a place that nothing points to is swept away by others.
+    await writeFile(pointer, `${base}\n`);
     await mkdir(base, { recursive: true });
     await chmod(base, 0o711);
+    await writeFile(path.join(base, OWNER_FILE), `${folder}\n`);
+    await sweepSharedFolder(shared);
     const staging = await prepareStaging(base, binaries, user);
     if (staging) return { place: placeIn(base), staging };
   }
   throw new Error(`no local database can be made in ${folder}; choose another DATA_DIR`);
+}
+
+/** Removes the clusters of data directories that were deleted; nobody else would. */
+async function sweepSharedFolder(shared: string): Promise<void> {
+  const names = (await readdir(shared)).filter(name => name.startsWith(SHARED_PREFIX));
+  for (const name of names) {
+    const base = path.join(shared, name);
+    const owner = await readFile(path.join(base, OWNER_FILE), 'utf8').catch(() => undefined);
+    if (owner === undefined) continue;
+    const pointer = await readFile(path.join(owner.trim(), POINTER_FILE), 'utf8').catch(() => undefined);
+    if (pointer?.trim() === base) continue;
+    await rm(base, { recursive: true, force: true }).catch(() => undefined);
+  }
 }
 
 /**

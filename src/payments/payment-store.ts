@@ -116,39 +116,39 @@ export async function hasPendingPayment(db: Queryable, cell: CellName, accountId
   return result.rows[0]?.pending === true;
 }
 
-/** Moves an open payment on; a payment that is credited or failed stays as it is. */
-export async function noteProgress(
+/**
+ * Notes that nobody waits for an open payment any more; one that is credited or failed stays so. The reconciler looks at it
+ * again after a pause that doubles with every attempt, from two seconds to ten minutes.
+ */
+export async function notePending(
   db: Queryable,
   cell: CellName,
   paymentId: string,
-  progress: { state: 'broadcast' | 'pending'; reason?: string; transaction?: string; dueInMs: number },
+  progress: { reason: string; transaction?: string },
 ): Promise<void> {
   await db.query({
-    name: `${cell}.note_payment_progress`,
-    text: `UPDATE "${cell}".payment SET state = $2, reason = $3, transaction = coalesce($4, transaction),
-             due_at = now() + $5 * interval '1 ms', updated_at = now()
-           WHERE payment_id = $1 AND state IN ('settling', 'broadcast', 'pending')`,
-    values: [
-      paymentId,
-      progress.state,
-      progress.reason ?? null,
-      progress.transaction ?? null,
-      progress.dueInMs,
-    ],
+    name: `${cell}.note_payment_pending`,
+    text: `UPDATE "${cell}".payment SET state = 'pending', reason = $2, transaction = coalesce($3, transaction),
+             due_at = now() + least(600, 2 ^ least(attempts + 1, 10)) * interval '1 s', updated_at = now()
+           WHERE payment_id = $1 AND state IN ('settling', 'pending')`,
+    values: [paymentId, progress.reason, progress.transaction ?? null],
   });
 }
 
-/** Ends an open payment that the chain proves can not, or did not, move money. */
+/**
+ * Ends an open payment that the chain proves can not, or did not, move money. One that was reverted is looked
+ * at once more at `recheckAt`, because its authorization stays good until it expires and anybody may send it.
+ */
 export async function failPayment(
   db: Queryable,
   cell: CellName,
   paymentId: string,
-  failure: { reason: string; transaction?: string },
+  failure: { reason: string; recheckAt: Date; transaction?: string },
 ): Promise<void> {
   await db.query({
     name: `${cell}.fail_payment`,
-    text: `SELECT "${cell}".fail_payment($1, $2, $3)`,
-    values: [paymentId, failure.reason, failure.transaction ?? null],
+    text: `SELECT "${cell}".fail_payment($1, $2, $3, $4)`,
+    values: [paymentId, failure.reason, failure.transaction ?? null, failure.recheckAt],
   });
 }
 
@@ -196,7 +196,8 @@ export async function creditPayment(
 }
 
 /**
- * Takes open payments whose time has come, so that no other worker takes them for `leaseMs`.
+ * Takes open payments, and reverted ones that are to be looked at once more, whose time has come, so that no
+ * other worker takes them for `leaseMs`.
  */
 export async function claimOpenPayments(
   db: Queryable,
@@ -208,7 +209,8 @@ export async function claimOpenPayments(
     text: `UPDATE "${cell}".payment SET due_at = now() + $2 * interval '1 ms', attempts = attempts + 1
            WHERE payment_id IN (
              SELECT payment_id FROM "${cell}".payment
-             WHERE state IN ('settling', 'broadcast', 'pending') AND due_at <= now()
+             WHERE (state IN ('settling', 'pending') OR (state = 'failed' AND reason = 'reverted'))
+               AND due_at <= now()
              ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
            RETURNING ${COLUMNS}`,
     values: [options.limit, options.leaseMs],
@@ -221,7 +223,7 @@ export async function expireLeases(db: Queryable, cell: CellName): Promise<void>
   await db.query({
     name: `${cell}.expire_payment_leases`,
     text: `UPDATE "${cell}".payment SET due_at = now()
-           WHERE state IN ('settling', 'broadcast', 'pending') AND due_at > now()`,
+           WHERE state IN ('settling', 'pending') AND due_at > now()`,
     values: [],
   });
 }

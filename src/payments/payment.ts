@@ -2,10 +2,10 @@ import type { Environment } from '../ports/environment.ts';
 import type { ExactPayment } from '../ports/payment.ts';
 
 /**
- * settling: committed before anything is sent. broadcast: our transaction's hash is known. pending: the
- * request stopped waiting, the outcome is unknown. credited and failed are proven by the chain.
+ * settling: committed before anything is sent. pending: the request stopped waiting, the outcome is unknown.
+ * credited and failed are proven by the chain.
  */
-export type PaymentState = 'settling' | 'broadcast' | 'pending' | 'credited' | 'failed';
+export type PaymentState = 'settling' | 'pending' | 'credited' | 'failed';
 
 export interface Payment {
   paymentId: string;

@@ -10,51 +10,100 @@ interface TransactionRow {
 
 const toTransaction = (row: TransactionRow): SignedTransaction => ({ ...row, nonce: BigInt(row.nonce) });
 
+/** A payment is signed once, and again for each time its nonce was lost or its fee raised. */
+const MAX_HASHES_PER_PAYMENT = 50;
+
 /** Keeps nonces and signed bytes in the directory, where every replica sees them. */
 export function createSenderStore(db: Queryable): SenderStore {
   return {
-    async initialise(network, sender, chainNonce) {
+    async initialise({ network, sender }, mined) {
       const result = await db.query<{ next_nonce: string }>({
         name: 'directory.initialise_sender',
         text: `INSERT INTO directory.evm_sender AS s (network, sender, next_nonce) VALUES ($1, $2, $3)
                ON CONFLICT ON CONSTRAINT evm_sender_pkey
                DO UPDATE SET next_nonce = greatest(s.next_nonce, excluded.next_nonce)
                RETURNING next_nonce`,
-        values: [network, sender, chainNonce],
+        values: [network, sender, mined],
       });
       const [row] = result.rows;
       assert(row, 'an upsert answers its row');
       return BigInt(row.next_nonce);
     },
-    async store(key, signed) {
+    async store({ network, sender }, paymentId, signed) {
       const result = await db.query<TransactionRow & { outcome: 'stored' | 'existing' | 'stale' }>({
         name: 'directory.store_signed_transaction',
         text: 'SELECT outcome, nonce, hash, raw FROM directory.store_signed_transaction($1, $2, $3, $4, $5, $6)',
-        values: [key.network, key.sender, signed.nonce, signed.hash, signed.raw, key.paymentId],
+        values: [network, sender, signed.nonce, signed.hash, signed.raw, paymentId],
       });
       const [row] = result.rows;
       assert(row, 'store_signed_transaction answers one row');
-      if (row.outcome === 'stored') return { kind: 'stored' };
-      if (row.outcome === 'existing') return { kind: 'existing', transaction: toTransaction(row) };
+      const { outcome, ...transaction } = row;
+      if (outcome === 'stored') return { kind: 'stored' };
+      if (outcome === 'existing') return { kind: 'existing', transaction: toTransaction(transaction) };
       return { kind: 'stale', nextNonce: BigInt(row.nonce) };
+    },
+    async replace({ network, sender }, old, signed) {
+      const result = await db.query<{ done: boolean }>({
+        name: 'directory.replace_signed_transaction',
+        text: 'SELECT directory.replace_signed_transaction($1, $2, $3, $4, $5, $6) AS done',
+        values: [network, sender, old.nonce, old.hash, signed.hash, signed.raw],
+      });
+      return result.rows[0]?.done === true;
+    },
+    async supersede({ network, sender }, { nonce, hash }) {
+      await db.query({
+        name: 'directory.supersede_transaction',
+        text: `UPDATE directory.evm_transaction SET superseded = true
+               WHERE network = $1 AND sender = $2 AND nonce = $3 AND hash = $4 AND NOT superseded`,
+        values: [network, sender, nonce, hash],
+      });
+    },
+    async closeGap({ network, sender }, mined, limit) {
+      const result = await db.query<{ nonce: string }>({
+        name: 'directory.close_nonce_gap',
+        text: 'SELECT nonce FROM directory.close_nonce_gap($1, $2, $3, $4) AS nonce',
+        values: [network, sender, mined, limit],
+      });
+      return result.rows.map(row => BigInt(row.nonce));
+    },
+    async fill({ network, sender }, signed) {
+      const result = await db.query<{ done: boolean }>({
+        name: 'directory.fill_nonce',
+        text: 'SELECT directory.fill_nonce($1, $2, $3, $4, $5) AS done',
+        values: [network, sender, signed.nonce, signed.hash, signed.raw],
+      });
+      return result.rows[0]?.done === true;
     },
     async findByPayment(paymentId) {
       const result = await db.query<TransactionRow>({
-        name: 'directory.find_signed_transaction',
-        text: 'SELECT nonce, hash, raw FROM directory.evm_transaction WHERE payment_id = $1',
-        values: [paymentId],
-      });
-      const [row] = result.rows;
-      return row && toTransaction(row);
-    },
-    async listFromNonce(network, sender, nonce, limit) {
-      const result = await db.query<TransactionRow>({
-        name: 'directory.list_signed_transactions',
-        text: `SELECT nonce, hash, raw FROM directory.evm_transaction
-               WHERE network = $1 AND sender = $2 AND nonce >= $3 ORDER BY nonce LIMIT $4`,
-        values: [network, sender, nonce, limit],
+        name: 'directory.find_signed_transactions',
+        text: `SELECT nonce, hash, raw FROM directory.evm_transaction WHERE payment_id = $1
+               ORDER BY superseded, nonce DESC, created_at DESC LIMIT $2`,
+        values: [paymentId, MAX_HASHES_PER_PAYMENT],
       });
       return result.rows.map(toTransaction);
+    },
+    async listLive({ network, sender }, fromNonce, limit) {
+      const result = await db.query<TransactionRow>({
+        name: 'directory.list_live_transactions',
+        text: `SELECT nonce, hash, raw FROM directory.evm_transaction
+               WHERE network = $1 AND sender = $2 AND nonce >= $3 AND NOT superseded ORDER BY nonce LIMIT $4`,
+        values: [network, sender, fromNonce, limit],
+      });
+      return result.rows.map(toTransaction);
+    },
+    async countLive({ network, sender }, fromNonce) {
+      // The oldest transaction of a nonce counts, so that a higher fee does not look like progress.
+      const result = await db.query<{ count: number; oldest_ms: number }>({
+        name: 'directory.count_live_transactions',
+        text: `SELECT count(*) FILTER (WHERE NOT superseded)::int AS count,
+                 coalesce(extract(epoch FROM now() - min(created_at)) * 1000, 0)::float8 AS oldest_ms
+               FROM directory.evm_transaction WHERE network = $1 AND sender = $2 AND nonce >= $3`,
+        values: [network, sender, fromNonce],
+      });
+      const [row] = result.rows;
+      assert(row, 'an aggregate answers one row');
+      return { count: row.count, oldestMs: Math.max(row.oldest_ms, 0) };
     },
   };
 }

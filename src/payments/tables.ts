@@ -1,5 +1,7 @@
+import { sql } from 'drizzle-orm';
 import {
   bigint,
+  boolean,
   index,
   integer,
   jsonb,
@@ -9,6 +11,7 @@ import {
   text,
   timestamp,
   unique,
+  uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core';
 import type { CellName } from '../db/queryable.ts';
@@ -53,15 +56,21 @@ export const evmTransaction = directory.table(
     nonce: bigint('nonce', { mode: 'bigint' }).notNull(),
     hash: text('hash').notNull(),
     raw: text('raw').notNull(),
-    paymentId: uuid('payment_id').notNull(),
+    /** Null for a transaction that only fills a nonce. */
+    paymentId: uuid('payment_id'),
     createdAt: createdAt(),
+    superseded: boolean('superseded').notNull().default(false),
   },
   table => [
     primaryKey({
       name: 'evm_transaction_pkey',
       columns: [table.network, table.sender, table.nonce, table.hash],
     }),
-    unique('evm_transaction_payment_key').on(table.paymentId),
+    uniqueIndex('evm_transaction_live_payment_key').on(table.paymentId).where(sql`NOT ${table.superseded}`),
+    uniqueIndex('evm_transaction_live_nonce_key')
+      .on(table.network, table.sender, table.nonce)
+      .where(sql`NOT ${table.superseded}`),
+    index('evm_transaction_payment_idx').on(table.paymentId),
   ],
 );
 

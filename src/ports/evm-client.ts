@@ -23,9 +23,17 @@ export interface EvmReceipt {
 
 export interface EvmLogFilter {
   address: string;
-  topics: (string | null)[];
+  /** A list in a place means any of its topics. */
+  topics: (string | string[] | null)[];
   fromBlock: bigint;
   toBlock: bigint;
+}
+
+/** How a call is executed: as whom, with how much gas, and on the state after which block (newest if absent). */
+export interface CallOptions {
+  from?: string;
+  gas?: bigint;
+  block?: bigint;
 }
 
 /**
@@ -36,15 +44,15 @@ export interface EvmClient {
   readonly network: string;
   chainId(): Promise<number>;
   blockNumber(): Promise<bigint>;
-  /** Unix seconds of the newest block that cannot be reorganised any more. */
-  safeTimestamp(): Promise<bigint>;
+  /** The newest block that cannot be reorganised any more; its time in Unix seconds. */
+  safeBlock(): Promise<{ number: bigint; timestamp: bigint }>;
   code(address: string): Promise<string>;
   balance(address: string): Promise<bigint>;
-  /** Next nonce of the account, pending transactions included. */
+  /** Number of the account's mined transactions, which is its first nonce that is still free. */
   transactionCount(address: string): Promise<bigint>;
   gasPrice(): Promise<bigint>;
   /** @throws EvmRevertError when the contract refuses. */
-  call(to: string, data: string, from?: string): Promise<string>;
+  call(to: string, data: string, options?: CallOptions): Promise<string>;
   sendRawTransaction(raw: string): Promise<void>;
   receipt(hash: string): Promise<EvmReceipt | undefined>;
   logs(filter: EvmLogFilter): Promise<(EvmLog & { transactionHash: string; blockNumber: bigint })[]>;

@@ -27,5 +27,10 @@ export interface Facilitator {
   /** Checks the signature alone, without any outside call, so that a replay can be told from a forgery. */
   verifySignature(payment: ExactPayment): Promise<boolean>;
   verify(payment: ExactPayment): Promise<VerifyResult>;
+  /**
+   * Refuses a new payment while it could not be settled in time. To be asked before the payment is claimed.
+   * @throws unavailable
+   */
+  checkCapacity(network: string): Promise<void>;
   settle(paymentId: string, payment: ExactPayment): Promise<SettleResult>;
 }

@@ -14,16 +14,45 @@ export type StoreOutcome =
   /** Another process took the nonce: sign again with this one. */
   | { kind: 'stale'; nextNonce: bigint };
 
-/** Durable home of the sender's nonces and signed bytes, shared by all replicas. */
+/** The key that signs, on one network. */
+export interface SenderKey {
+  /** CAIP-2. */
+  network: string;
+  /** Lower-case address. */
+  sender: string;
+}
+
+/** Transactions that are signed and not mined. */
+export interface WaitingTransactions {
+  count: number;
+  /** Age of the oldest by the database's clock; 0 without any. */
+  oldestMs: number;
+}
+
+/**
+ * Durable home of the sender's nonces and signed bytes, shared by all replicas. Whatever changes nonces does
+ * so under one row lock. A transaction is live until another takes its place; its hash is kept either way.
+ */
 export interface SenderStore {
   /** Raises our next nonce to the chain's, so that transactions made elsewhere with the key do no harm. */
-  initialise(network: string, sender: string, chainNonce: bigint): Promise<bigint>;
-  /** Stores the bytes if their nonce is the next one, under the row lock that orders all replicas. */
-  store(
-    key: { network: string; sender: string; paymentId: string },
-    signed: SignedTransaction,
-  ): Promise<StoreOutcome>;
-  findByPayment(paymentId: string): Promise<SignedTransaction | undefined>;
-  /** Stored transactions from this nonce on, lowest first: what a node that lost them is given again. */
-  listFromNonce(network: string, sender: string, nonce: bigint, limit: number): Promise<SignedTransaction[]>;
+  initialise(key: SenderKey, mined: bigint): Promise<bigint>;
+  /** Stores a payment's bytes if their nonce is the next one and the payment has no live transaction. */
+  store(key: SenderKey, paymentId: string, signed: SignedTransaction): Promise<StoreOutcome>;
+  /** Stores other bytes with the same nonce in the place of `old`. @returns false when `old` is not live. */
+  replace(key: SenderKey, old: SignedTransaction, signed: SignedTransaction): Promise<boolean>;
+  /** Gives a payment's transaction up, because its nonce was taken by another: the payment is signed anew. */
+  supersede(key: SenderKey, transaction: SignedTransaction): Promise<void>;
+  /**
+   * Lowers our next nonce to the chain's when nothing was signed from there on.
+   * @returns otherwise the nonces without a live transaction that hold later ones up, lowest first.
+   */
+  closeGap(key: SenderKey, mined: bigint, limit: number): Promise<bigint[]>;
+  /** Stores a transaction of no payment at a nonce that has none. @returns false when it has one now. */
+  fill(key: SenderKey, signed: SignedTransaction): Promise<boolean>;
+  /** Every transaction that was ever signed for a payment, newest first; any of them can be the one mined. */
+  findByPayment(paymentId: string): Promise<SignedTransaction[]>;
+  /** Live transactions from this nonce on, lowest first: what a node that lost them is given again. */
+  listLive(key: SenderKey, fromNonce: bigint, limit: number): Promise<SignedTransaction[]>;
+  /** How many live transactions there are from this nonce on, and for how long. */
+  countLive(key: SenderKey, fromNonce: bigint): Promise<WaitingTransactions>;
 }

@@ -8,7 +8,7 @@ const PaymentStatusBody = Type.Object(
   {
     paymentId: Type.String({ format: 'uuid' }),
     state: Type.Union(
-      ['settling', 'broadcast', 'pending', 'credited', 'failed'].map(state => Type.Literal(state)),
+      ['settling', 'pending', 'credited', 'failed'].map(state => Type.Literal(state)),
       { description: 'credited and failed are final and proven by the chain' },
     ),
     reason: Type.Optional(Type.String({ description: 'why it failed, or what is not known yet' })),

@@ -3,8 +3,9 @@ import type { Clock } from '../lib/clock.ts';
 import { type Loop, startLoop } from '../lib/loop.ts';
 import type { Payment } from '../payments/payment.ts';
 import { claimOpenPayments, expireLeases } from '../payments/payment-store.ts';
+import type { SettlementProof } from '../ports/chain.ts';
 import type { Log } from '../ports/log.ts';
-import type { SenderStore } from '../ports/sender-store.ts';
+import type { SenderStore, SignedTransaction } from '../ports/sender-store.ts';
 import type { OpenPayment, Settlement } from './settlement.ts';
 
 export interface ReconcilerDeps {
@@ -12,8 +13,6 @@ export interface ReconcilerDeps {
   cells: readonly CellName[];
   settlement: Settlement;
   senderStore: SenderStore;
-  /** Gives the nodes stored transactions that they lost. */
-  rebroadcast: () => Promise<void>;
   clock: Clock;
   log: Log;
   intervalMs: number;
@@ -38,18 +37,21 @@ export function createReconciler(deps: ReconcilerDeps) {
   async function finish(cell: CellName, payment: Payment): Promise<void> {
     const open: OpenPayment = { ...payment, cell };
     const own = await deps.senderStore.findByPayment(payment.paymentId);
-    const known = [own?.hash, payment.transaction].filter(hash => hash !== undefined);
+    const known = [...new Set([...own.map(({ hash }) => hash), payment.transaction])].filter(
+      hash => hash !== undefined,
+    );
     const network = settlement.networkOf(open);
-    const proof =
-      (await settlement.look(network, open, { transactions: known, fromBlock: payment.fromBlock })) ??
-      (await settlement.look(network, open, { transactions: [], fromBlock: payment.fromBlock }));
+    if (payment.state === 'failed') {
+      await settlement.conclude(open, [], 0);
+      return;
+    }
+    const proof = await settlement.look(network, open, { transactions: known, fromBlock: payment.fromBlock });
+    const watched = new Set(transactionsToWatch(own, known, proof));
     if (proof?.kind === 'unknown' && !proof.used && isStillValid(payment)) {
       const result = await network.facilitator.settle(payment.paymentId, payment.signed);
-      if (result.kind === 'submitted') known.push(result.transaction);
+      if (result.kind === 'submitted') watched.add(result.transaction);
     }
-    // Without a transaction to wait for, the authorization's state and logs are searched.
-    const stuck = proof?.kind === 'unknown' && proof.used;
-    await settlement.conclude(open, stuck ? [] : [...new Set(known)], WATCH_MS);
+    await settlement.conclude(open, [...watched], WATCH_MS);
   }
 
   function isStillValid(payment: Payment): boolean {
@@ -63,7 +65,6 @@ export function createReconciler(deps: ReconcilerDeps) {
     for (const cell of deps.cells) {
       const payments = await claimOpenPayments(db, cell, { limit: CLAIM_LIMIT, leaseMs: CLAIM_LEASE_MS });
       count += payments.length;
-      if (payments.length > 0) await deps.rebroadcast();
       await Promise.all(
         payments.map(payment =>
           finish(cell, payment).catch((error: unknown) =>
@@ -93,4 +94,20 @@ export function createReconciler(deps: ReconcilerDeps) {
       await loop?.stop();
     },
   };
+}
+
+/**
+ * Which transactions may end the payment now. A transaction that was given up for a later nonce can still
+ * bring the money, but its revert says nothing while the later one may be mined.
+ */
+function transactionsToWatch(
+  own: readonly SignedTransaction[],
+  known: readonly string[],
+  proof: SettlementProof | undefined,
+): readonly string[] {
+  if (proof?.kind === 'transferred') return [proof.transfer.transaction];
+  // Without a transaction to wait for, the authorization's state and logs are searched.
+  if (proof?.kind === 'unknown' && proof.used) return [];
+  const [newest] = own;
+  return newest ? own.filter(({ nonce }) => nonce === newest.nonce).map(({ hash }) => hash) : known;
 }

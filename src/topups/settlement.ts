@@ -1,9 +1,9 @@
 import { asGatewayError } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
-import { sleep } from '../lib/deadline.ts';
+import { sleep, withDeadline } from '../lib/deadline.ts';
 import { baseUnitsToNano } from '../lib/money.ts';
 import type { Payment } from '../payments/payment.ts';
-import { creditPayment, failPayment, noteProgress } from '../payments/payment-store.ts';
+import { creditPayment, failPayment, notePending } from '../payments/payment-store.ts';
 import type { Chain, ObservedTransfer, SettlementProof } from '../ports/chain.ts';
 import type { Facilitator } from '../ports/facilitator.ts';
 import type { Log } from '../ports/log.ts';
@@ -13,6 +13,8 @@ import type { TopupOutcome } from './types.ts';
 export interface SettlementNetwork {
   chain: Chain;
   facilitator: Facilitator;
+  /** Throws `unavailable` until the node has proved once that it serves this network and this token. */
+  ready(): Promise<void>;
   assetDecimals: number;
   /** Blocks, the transfer's own included, before a transfer is credited. */
   confirmations: number;
@@ -33,8 +35,11 @@ export type OpenPayment = Pick<Payment, 'paymentId' | 'signed' | 'fromBlock'> & 
 
 const FIRST_POLL_MS = 20;
 
-/** When a pending payment is looked at next by the reconciler. */
-const PENDING_RETRY_MS = 2_000;
+/** One look at the chain is a few calls; a node that takes longer has not answered. */
+const LOOK_TIMEOUT_MS = 10_000;
+
+/** After the authorization's end, when the chain must have made a safe block past it. */
+const RECHECK_MARGIN_MS = 600_000n;
 
 /** What a caller that has to come back is told. */
 export const RETRY_AFTER_SECONDS = 3;
@@ -56,11 +61,8 @@ export function createSettlement({ db, networks, log }: SettlementDeps) {
       if (proof?.kind === 'transferred') return await credit(payment, proof.transfer, false);
       if (proof?.kind === 'impossible') return await fail(payment, proof.reason, undefined);
       if (proof?.kind === 'reverted') return await fail(payment, 'reverted', proof.transaction);
-      await noteProgress(db, cell, paymentId, {
-        state: 'pending',
-        reason: 'unproven',
-        dueInMs: PENDING_RETRY_MS,
-      });
+      const [transaction] = transactions;
+      await notePending(db, cell, paymentId, { reason: 'unproven', ...(transaction ? { transaction } : {}) });
     } catch (error) {
       log.error({ paymentId, err: asGatewayError(error) }, 'payment is left to the reconciler');
     }
@@ -91,7 +93,8 @@ export function createSettlement({ db, networks, log }: SettlementDeps) {
     hint: { transactions: readonly string[]; fromBlock: bigint },
   ): Promise<SettlementProof | undefined> {
     try {
-      const proof = await network.chain.proveSettlement(payment.signed, hint);
+      const reading = network.chain.proveSettlement(payment.signed, hint);
+      const proof = await withDeadline('proof of a payment', LOOK_TIMEOUT_MS, reading);
       if (proof.kind === 'transferred' && proof.confirmations < network.confirmations) return undefined;
       return proof;
     } catch (error) {
@@ -139,7 +142,8 @@ export function createSettlement({ db, networks, log }: SettlementDeps) {
     transaction: string | undefined,
   ): Promise<TopupOutcome> {
     const { paymentId, cell } = payment;
-    await failPayment(db, cell, paymentId, { reason, ...(transaction ? { transaction } : {}) });
+    const recheckAt = new Date(Number(payment.signed.authorization.validBefore * 1000n + RECHECK_MARGIN_MS));
+    await failPayment(db, cell, paymentId, { reason, recheckAt, ...(transaction ? { transaction } : {}) });
     log.warn({ paymentId, reason, transaction }, 'payment proven not to have moved money');
     return { kind: 'failed', paymentId, reason, transaction };
   }

@@ -1,13 +1,12 @@
 import { type Customer, resolveWallet } from '../customers/customers.ts';
-import { asGatewayError } from '../db/pg-errors.ts';
+import { asGatewayError, isConnectionLoss, isRefusedByLedger } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
-import { GatewayError } from '../lib/errors.ts';
+import { GatewayError, unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
 import { isOpen, type Payment } from '../payments/payment.ts';
 import { claimPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
 import { findPayment, openPayment } from '../payments/payment-store.ts';
-import type { VerifyResult } from '../ports/facilitator.ts';
 import type { ExactPayment } from '../ports/payment.ts';
 import {
   type OpenPayment,
@@ -26,7 +25,7 @@ export interface TopupDeps {
 }
 
 /** Blocks before the one we see that a transfer could still appear in, when nodes disagree about the newest. */
-const HEAD_MARGIN_BLOCKS = 10n;
+const HEAD_MARGIN_BLOCKS = 50n;
 
 /** A request may spend this long over its own wait before the reconciler may join in. */
 const LEASE_MARGIN_MS = 15_000;
@@ -41,29 +40,49 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   const running = new Set<Promise<unknown>>();
 
   async function topUp(request: TopupRequest): Promise<TopupOutcome> {
-    const network = networks.get(request.payment.network);
-    if (!network)
-      throw new GatewayError('unsupported_network', `${request.payment.network} is not accepted here`);
+    const { payment } = request;
+    const network = networks.get(payment.network);
+    if (!network) throw new GatewayError('unsupported_network', `${payment.network} is not accepted here`);
     try {
-      const verdict = await network.facilitator.verify(request.payment);
-      if (verdict.kind === 'invalid') return await refuse(request, verdict);
-      return await accept(request, network, verdict.kind === 'already_used');
+      // What was signed by a key can be told apart from a forgery here and now, and a repetition answered from
+      // the database, whatever the node does.
+      const signed = await network.facilitator.verifySignature(payment);
+      const repeated = signed ? await answerRepetition(request) : undefined;
+      if (repeated) return repeated;
+      await network.ready();
+      const verdict = await network.facilitator.verify(payment);
+      if (verdict.kind === 'valid') return await accept(request, network);
+      // A contract wallet's payment: its signature may be judged differently now than when it was accepted.
+      const known = signed ? undefined : await answerRepetition(request);
+      if (known) return known;
+      if (verdict.kind === 'already_used') return await acceptUsed(request, network);
+      return { kind: 'refused', reason: verdict.reason, message: verdict.message };
     } catch (error) {
       throw asGatewayError(error);
     }
   }
 
-  /** A payment that is not good now may have been good before: then it is a repetition, not a refusal. */
-  async function refuse(
-    request: TopupRequest,
-    verdict: Extract<VerifyResult, { kind: 'invalid' }>,
-  ): Promise<TopupOutcome> {
-    const refusal: TopupOutcome = { kind: 'refused', reason: verdict.reason, message: verdict.message };
+  /** The answer to a payment that was presented before; undefined when it was not. */
+  async function answerRepetition(request: TopupRequest): Promise<TopupOutcome | undefined> {
     const claim = await findClaim(db, request.payment.identity);
-    if (!claim) return refusal;
-    const payment = await findPayment(db, claim.cell, claim.paymentId);
-    if (!payment || !(await isSamePayment(request.payment, payment))) return refusal;
-    return await repeat(request, claim, payment, await ownerOf(request));
+    const stored = claim && (await findPayment(db, claim.cell, claim.paymentId));
+    return stored && answerStored(request, claim, stored, await ownerOf(request));
+  }
+
+  /**
+   * The authorization is consumed on chain, and not by us. Only when the chain shows that its money came to our
+   * receiver is there something to accept; everything else is refused without a trace.
+   */
+  async function acceptUsed(request: TopupRequest, network: SettlementNetwork): Promise<TopupOutcome> {
+    const fromBlock = network.chain.earliestSettlementBlock(await network.chain.currentBlock());
+    const proof = await network.chain.proveSettlement(request.payment, { transactions: [], fromBlock });
+    if (proof.kind === 'transferred') return accept(request, network, fromBlock);
+    const found = proof.kind === 'impossible' ? proof.reason : 'used too long ago to be found';
+    return {
+      kind: 'refused',
+      reason: 'invalid_exact_evm_nonce_already_used',
+      message: `the authorization is spent already (${found.replace('_', ' ')})`,
+    };
   }
 
   /** Who is credited: the caller's customer where the dialect knows one, else the paying wallet's own. */
@@ -73,12 +92,14 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     );
   }
 
+  /** @param usedSince first block of a transfer that somebody else has sent already */
   async function accept(
     request: TopupRequest,
     network: SettlementNetwork,
-    used: boolean,
+    usedSince?: bigint,
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
+    if (usedSince === undefined) await network.facilitator.checkCapacity(payment.network);
     const head = await network.chain.currentBlock();
     const owner = await ownerOf(request);
     const claim = await claimPayment(db, {
@@ -87,12 +108,12 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       paymentId: newId(),
       environment,
     });
-    const fromBlock = used ? network.chain.earliestSettlementBlock(head) : head - HEAD_MARGIN_BLOCKS;
+    const margin = head > HEAD_MARGIN_BLOCKS ? head - HEAD_MARGIN_BLOCKS : 0n;
     const open: OpenPayment = {
       paymentId: claim.paymentId,
       cell: claim.cell,
       signed: payment,
-      fromBlock: fromBlock < 0n ? 0n : fromBlock,
+      fromBlock: usedSince ?? margin,
     };
     if (!claim.claimed) {
       const stored = await findPayment(db, claim.cell, claim.paymentId);
@@ -100,16 +121,35 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       // The process that claimed it died before it stored the payment: nothing was sent, so go on from here.
       if (claim.accountId !== owner.accountId) return { kind: 'conflict', settled: false };
     }
-    const created = await openPayment(db, claim.cell, {
-      ...open,
-      accountId: claim.accountId,
-      environment,
-      source: request.source,
-      facilitator: network.facilitator.name,
-      leaseMs: deps.settleWaitMs + LEASE_MARGIN_MS,
-    });
+    const created = await store(request, network, open, claim);
+    if (created === 'unknown') return pending(claim.paymentId);
     if (!created) return inProgress(claim.paymentId);
-    return await track(settle(open, network, used));
+    return await settle(open, network, usedSince !== undefined);
+  }
+
+  /**
+   * Commits the payment in state settling. When the database is lost in between, it may be there, and then the
+   * reconciler goes on with it: the caller must not be told that nothing happened.
+   */
+  async function store(
+    { environment, source }: TopupRequest,
+    network: SettlementNetwork,
+    open: OpenPayment,
+    claim: PaymentClaim,
+  ): Promise<boolean | 'unknown'> {
+    try {
+      return await openPayment(db, claim.cell, {
+        ...open,
+        accountId: claim.accountId,
+        environment,
+        source,
+        facilitator: network.facilitator.name,
+        leaseMs: deps.settleWaitMs + LEASE_MARGIN_MS,
+      });
+    } catch (error) {
+      if (isConnectionLoss(error) && !isRefusedByLedger(error)) return 'unknown';
+      throw error;
+    }
   }
 
   /** From here on money may move: nothing throws, and a caller that hangs up changes nothing. */
@@ -136,7 +176,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     return repeat(request, claim, stored, owner);
   }
 
-  /** The answer to a payment that was presented before. */
+  /** What became of a payment, for who may know it. */
   async function repeat(
     request: TopupRequest,
     claim: PaymentClaim,
@@ -176,7 +216,9 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const open: OpenPayment = { ...stored, cell };
     const hint = { transactions: [], fromBlock: stored.fromBlock };
     const proof = await settlement.look(settlement.networkOf(open), open, hint);
-    if (proof?.kind === 'transferred') return settlement.credit(open, proof.transfer, true);
+    if (!proof) throw unavailable('the chain that can tell about this payment');
+    if (proof.kind === 'transferred') return settlement.credit(open, proof.transfer, true);
+    if (proof.kind === 'unknown' && proof.used) return inProgress(stored.paymentId);
     return {
       kind: 'failed',
       paymentId: stored.paymentId,
@@ -202,16 +244,20 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
 
   function track<T>(work: Promise<T>): Promise<T> {
     running.add(work);
-    void work.finally(() => running.delete(work));
+    void work.catch(() => undefined).finally(() => running.delete(work));
     return work;
   }
 
   return {
-    topUp,
+    topUp: request => track(topUp(request)),
     async drained() {
       await Promise.allSettled(running);
     },
   };
+}
+
+function pending(paymentId: string): TopupOutcome {
+  return { kind: 'pending', paymentId, transaction: undefined, retryAfterSeconds: RETRY_AFTER_SECONDS };
 }
 
 function inProgress(paymentId: string): TopupOutcome {

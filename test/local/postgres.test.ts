@@ -183,22 +183,31 @@ describe('local PostgreSQL', () => {
 
   it('works in a folder whose parents are closed to other users', async () => {
     const closed = dataDirOf('closed');
-    const dataDir = path.join(closed, 'data');
-    await mkdir(dataDir, { recursive: true });
+    await mkdir(closed);
     await chmod(closed, 0o700);
+    const dataDir = path.join(closed, 'data');
     const first = await start(dataDir);
-    const pointer = path.join(dataDir, 'postgres', 'cluster-location');
-    const base = (await readFile(pointer, 'utf8').catch(() => '')).trim();
-    onTestFinished(() => (base ? rm(base, { recursive: true, force: true }) : undefined));
+    const placeOf = async (folder: string) => {
+      const pointer = path.join(folder, 'postgres', 'cluster-location');
+      return (await readFile(pointer, 'utf8').catch(() => path.join(folder, 'postgres'))).trim();
+    };
+    const place = await placeOf(dataDir);
     // Only root runs the server as somebody else; an ordinary user is at home there.
-    expect(base !== '').toBe(process.getuid?.() === 0);
+    expect(place.startsWith(closed)).toBe(process.getuid?.() !== 0);
     await writeMark(first.databaseUrl);
     await first.stop();
     const second = await start(dataDir);
     expect(await readMark(second.databaseUrl)).toBe('kept');
     await second.stop();
+
+    // A deleted data directory takes its cluster along, at the latest when another one is made.
     await rm(dataDir, { recursive: true });
-    expect((await start(dataDir)).fresh).toBe(true);
+    const other = path.join(closed, 'other');
+    const third = await start(other);
+    expect(third.fresh).toBe(true);
+    await expect(access(place)).rejects.toMatchObject({ code: 'ENOENT' });
+    await third.stop();
+    await rm(await placeOf(other), { recursive: true });
   });
 
   it('repairs a package whose install script did not run', async () => {

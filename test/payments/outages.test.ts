@@ -1,20 +1,34 @@
+import { encodeFunctionData, erc20Abi } from 'viem';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { transferCallData } from '../../src/lib/eip3009.ts';
 import { unavailable } from '../../src/lib/errors.ts';
 import type { EvmClient } from '../../src/ports/evm-client.ts';
 import type { Seams } from '../../src/services.ts';
-import { sendAsPayer, usdcTransfersTo } from '../support/chain.ts';
+import { mintUsdc, sendAsPayer, usdcTransfersTo } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
-import { createPayer, paymentHeader, type SignedPayment, signPayment } from '../support/payment.ts';
+import {
+  BASE_USDC,
+  createPayer,
+  paymentHeader,
+  type SignedPayment,
+  signPayment,
+} from '../support/payment.ts';
 
 /** Which calls of the node fail right now. */
-const faults = { call: false, sendLost: false, sendDropped: false, receipt: false };
+const faults = {
+  call: false,
+  sendLost: false,
+  sendDropped: false,
+  receipt: false,
+  beforeSend: undefined as (() => Promise<unknown>) | undefined,
+};
 
 function faulty(client: EvmClient): EvmClient {
   return {
     ...client,
     call: (...args) => (faults.call ? Promise.reject(unavailable('the Base node')) : client.call(...args)),
     async sendRawTransaction(raw) {
+      await faults.beforeSend?.();
       if (faults.sendDropped) throw unavailable('the Base node');
       await client.sendRawTransaction(raw);
       if (faults.sendLost) throw unavailable('the Base node');
@@ -111,16 +125,88 @@ describe('an outage', () => {
   });
 });
 
+describe('a payer', () => {
+  it('who moves the money away in time is told so, and is credited when it arrives after all', async () => {
+    const payer = await createPayer(10n);
+    const stranger = await createPayer(0n);
+    const payment = await signPayment(payer, gateway.payTo, 10_000_000n);
+    // The money leaves between the rehearsal and the transaction.
+    const transfer = encodedTransfer(stranger.address, 10_000_000n);
+    faults.beforeSend = () => sendAsPayer(payer, BASE_USDC, transfer);
+    const answer = await pay(payment);
+    faults.beforeSend = undefined;
+    expect([answer.statusCode, answer.json().error]).toEqual([402, 'SETTLEMENT_FAILED']);
+    expect(answer.json().details.reason).toBe('reverted');
+    expect((await pay(payment)).statusCode).toBe(402);
+
+    // The authorization is still good: somebody sends it once the wallet has money again.
+    await mintUsdc(payer.address, 10_000_000n);
+    await sendAsPayer(stranger, BASE_USDC, transferCallData(lowerCase(payment), payment.signature));
+    faults.call = true;
+    expect((await pay(payment)).statusCode).toBe(503);
+    faults.call = false;
+    const again = await pay(payment);
+    expect([again.statusCode, again.json().data?.newBalance]).toEqual([200, 10]);
+  });
+
+  it('whose reverted payment arrives later is credited without asking again', async () => {
+    const payer = await createPayer(10n);
+    const stranger = await createPayer(0n);
+    const payment = await signPayment(payer, gateway.payTo, 10_000_000n);
+    const transfer = encodedTransfer(stranger.address, 10_000_000n);
+    faults.beforeSend = () => sendAsPayer(payer, BASE_USDC, transfer);
+    expect((await pay(payment)).statusCode).toBe(402);
+    faults.beforeSend = undefined;
+    await mintUsdc(payer.address, 10_000_000n);
+    await sendAsPayer(stranger, BASE_USDC, transferCallData(lowerCase(payment), payment.signature));
+    // Stands for the time after the authorization's end, when the reconciler looks once more.
+    await gateway.sql.query("UPDATE cell_0.payment SET due_at = now() WHERE state = 'failed'");
+    await expect.poll(() => postedOf(payer.address), { timeout: 15_000 }).toBe('10000000000');
+  });
+});
+
+describe('a node of another chain', () => {
+  it('is not believed, and nothing is sent', async () => {
+    const other = await startGateway({
+      seams: { evmClient: client => ({ ...client, chainId: () => Promise.resolve(1) }) },
+    });
+    const payer = await createPayer(100n);
+    const answer = await other.app.inject({
+      method: 'POST',
+      url: '/api/v1/x402/top-up',
+      headers: { 'payment-signature': paymentHeader(await signPayment(payer, other.payTo, 10_000_000n)) },
+    });
+    expect(answer.statusCode).toBe(503);
+    expect((await other.app.inject({ method: 'GET', url: '/readyz' })).statusCode).toBe(503);
+    const rows = await other.sql.query('SELECT count(*)::int AS n FROM directory.payment_claim');
+    expect(rows.rows[0].n).toBe(0);
+    await other.stop();
+  });
+});
+
+describe('a ledger without room for the month', () => {
+  it('refuses before anything is sent', async () => {
+    const own = await startGateway();
+    const payer = await createPayer(100n);
+    await own.sql.query('UPDATE cell_0.transfer_window SET id_until = id_from');
+    const answer = await own.app.inject({
+      method: 'POST',
+      url: '/api/v1/x402/top-up',
+      headers: { 'payment-signature': paymentHeader(await signPayment(payer, own.payTo, 10_000_000n)) },
+    });
+    expect(answer.statusCode).toBe(503);
+    expect(await usdcTransfersTo(own.payTo)).toEqual([]);
+    expect((await own.app.inject({ method: 'GET', url: '/readyz' })).json().status).toBe('not_ready');
+    await own.stop();
+  });
+});
+
 describe('somebody else', () => {
   it('who sends the authorization first does not stop the credit', async () => {
     const payer = await createPayer(100n);
     const stranger = await createPayer(0n);
     const payment = await signPayment(payer, gateway.payTo, 10_000_000n);
-    await sendAsPayer(
-      stranger,
-      '0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913',
-      transferCallData(lowerCase(payment), payment.signature),
-    );
+    await sendAsPayer(stranger, BASE_USDC, transferCallData(lowerCase(payment), payment.signature));
     const answer = await pay(payment);
     expect(answer.statusCode).toBe(200);
     expect(answer.json().data.newBalance).toBe(10);
@@ -129,6 +215,10 @@ describe('somebody else', () => {
     expect(await transfersFrom(payer.address)).toBe(1);
   });
 });
+
+function encodedTransfer(to: `0x${string}`, amount: bigint) {
+  return encodeFunctionData({ abi: erc20Abi, functionName: 'transfer', args: [to, amount] });
+}
 
 function lowerCase({ authorization }: SignedPayment) {
   return { ...authorization, from: authorization.from.toLowerCase(), to: authorization.to.toLowerCase() };

@@ -3,9 +3,17 @@ import { encodeFunctionData, parseAbi } from 'viem';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeBase64Json } from '../../src/lib/base64.ts';
+import { transferCallData } from '../../src/lib/eip3009.ts';
 import { sendAsPayer, usdcBalance } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
-import { BASE_USDC, createPayer, paymentHeader, paymentJson, signPayment } from '../support/payment.ts';
+import {
+  BASE_USDC,
+  createPayer,
+  paymentHeader,
+  paymentJson,
+  type SignedPayment,
+  signPayment,
+} from '../support/payment.ts';
 
 let gateway: TestGateway;
 
@@ -99,14 +107,27 @@ describe('a payment that is not good', () => {
       }),
     );
     const answer = await present(paymentHeader(payment));
-    expect(answer.statusCode).toBe(402);
-    expect(answer.json()).toMatchObject({ error: 'SETTLEMENT_FAILED', details: { reason: 'cancelled' } });
-    const state = await gateway.sql.query(
-      "SELECT state, reason FROM cell_0.payment WHERE state <> 'credited'",
+    expect(answer.statusCode).toBe(400);
+    expect(answer.json()).toMatchObject({
+      error: 'PAYMENT_VERIFICATION_FAILED',
+      message: expect.stringContaining('cancelled'),
+    });
+    expect(await nothingIsStored()).toEqual(NOTHING);
+  });
+
+  it.each([
+    ['to another receiver', 10_000_000n, somebody.address],
+    ['over nothing', 0n, undefined],
+  ])('whose nonce was spent %s is refused', async (_name, value, to) => {
+    const payer = await createPayer(100n);
+    const spent = await signPayment(payer, to ?? gateway.payTo, value);
+    const { nonce } = spent.authorization;
+    await sendAsPayer(payer, BASE_USDC, transferCallData(lowerCase(spent), spent.signature));
+    const answer = await present(
+      paymentHeader(await signPayment(payer, gateway.payTo, 10_000_000n, { nonce })),
     );
-    expect(state.rows).toEqual([{ state: 'failed', reason: 'cancelled' }]);
-    await gateway.sql.query('DELETE FROM cell_0.payment');
-    await gateway.sql.query('DELETE FROM directory.payment_claim');
+    expect([answer.statusCode, answer.json().error]).toEqual([400, 'PAYMENT_VERIFICATION_FAILED']);
+    expect(await nothingIsStored()).toEqual(NOTHING);
   });
 
   it.each([
@@ -213,3 +234,7 @@ describe('a payment that is not good', () => {
     expect(await usdcBalance(payer.address)).toBe(90_000_000n);
   });
 });
+
+function lowerCase({ authorization }: SignedPayment) {
+  return { ...authorization, from: authorization.from.toLowerCase(), to: authorization.to.toLowerCase() };
+}

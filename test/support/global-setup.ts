@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
@@ -22,6 +22,8 @@ declare module 'vitest' {
 /** Starts what the tests need once: a database server with a migrated template, and a local chain. */
 export default async function setup(project: TestProject) {
   const folder = await mkdtemp(path.join(tmpdir(), 'topup-gateway-test-'));
+  // As root the database server runs as somebody else, who must be able to enter.
+  await chmod(folder, 0o755);
   const server = await startDatabaseServer(folder);
   const templateDatabase = `template_${process.pid}`;
   await runAsAdmin(server.databaseUrl, `CREATE DATABASE ${templateDatabase}`);

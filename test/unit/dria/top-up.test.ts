@@ -348,7 +348,7 @@ describe('a payment', () => {
 });
 
 describe('a payment that is known', () => {
-  const open: PaymentState[] = ['settling', 'broadcast', 'pending'];
+  const open: PaymentState[] = ['settling', 'settling', 'pending'];
 
   it.each(open)('and %s: another amount must wait, never sign again', async state => {
     fixture.state = state;
