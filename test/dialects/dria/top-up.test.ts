@@ -2,6 +2,7 @@ import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeBase64Json } from '../../../src/lib/base64.ts';
 import { unavailable } from '../../../src/lib/errors.ts';
+import { newId } from '../../../src/lib/ids.ts';
 import type { LocalEvmChain } from '../../../src/local/evm-chain.ts';
 import { mintUsdc, usdcTransfersTo } from '../../support/chain.ts';
 import type { TestGateway } from '../../support/gateway.ts';
@@ -217,9 +218,9 @@ describe('with a test key', () => {
     );
     const open = (environment: string, network: string) =>
       gateway.sql.query(
-        `SELECT cell_0.open_payment(gen_random_uuid(), $1, $2, 'eip3009:x:' || gen_random_uuid(), 'dria', 'embedded',
+        `SELECT cell_0.open_payment($4, $1, $2, 'eip3009:x:' || gen_random_uuid(), 'dria', 'embedded',
            'exact', $3, 'asset', 'payTo', 'payer', 1, '{}', 0, 0)`,
-        [account.rows[0]?.account_id, environment, network],
+        [account.rows[0]?.account_id, environment, network, newId()],
       );
     await expect(open('test', 'eip155:8453')).rejects.toMatchObject({ constraint: 'payment_network_fkey' });
     await expect(open('live', 'eip155:8453')).rejects.toThrow('another environment');
