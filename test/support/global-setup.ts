@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
 import type { TestProject } from 'vitest/node';
+import { ensureClients } from '../../scripts/clients.ts';
 import { findEvmNetwork } from '../../src/chains/evm-networks.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { DEFAULT_CELL } from '../../src/db/queryable.ts';
@@ -21,6 +22,8 @@ declare module 'vitest' {
 
 /** Starts what the tests need once: a database server with a migrated template, and a local chain. */
 export default async function setup(project: TestProject) {
+  // Here and not where they are used: two test files at once must not both install them.
+  await ensureClients();
   const folder = await mkdtemp(path.join(tmpdir(), 'topup-gateway-test-'));
   // As root the database server runs as somebody else, who must be able to enter.
   await chmod(folder, 0o755);

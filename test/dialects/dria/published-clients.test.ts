@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import type { FastifyInstance } from 'fastify';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CLIENTS_FOLDER, ensureClients } from '../../../scripts/clients.ts';
+import { CLIENTS_FOLDER } from '../../../scripts/clients.ts';
 import { buildApp } from '../../../src/app.ts';
 import { loadConfig } from '../../../src/config.ts';
 import { createLog } from '../../../src/http/log.ts';
@@ -20,7 +20,6 @@ let gateway: TestGateway;
 let origin: string;
 
 beforeAll(async () => {
-  await ensureClients();
   gateway = await startGateway();
   await gateway.app.listen({ host: '127.0.0.1', port: 0 });
   origin = originOf(gateway.app);

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { CLIENTS_FOLDER, ensureClients } from '../../../scripts/clients.ts';
+import { CLIENTS_FOLDER } from '../../../scripts/clients.ts';
 import { startVeniceClient, type VeniceClientProcess } from '../../../scripts/venice-client.ts';
 import { mintUsdc, usdcBalance } from '../../support/chain.ts';
 import { startGateway, type TestGateway } from '../../support/gateway.ts';
@@ -16,7 +16,6 @@ let apiUrl: string;
 const clients = new Set<VeniceClientProcess>();
 
 beforeAll(async () => {
-  await ensureClients();
   gateway = await startGateway({ settings: { SIWX_DOMAINS: '127.0.0.1' } });
   await gateway.app.listen({ host: '127.0.0.1', port: 0 });
   apiUrl = `http://127.0.0.1:${(gateway.app.server.address() as AddressInfo).port}`;
