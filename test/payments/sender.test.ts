@@ -423,10 +423,8 @@ describe('two replicas', () => {
       replicaOf: gateway,
     });
     try {
-      const payer = await createPayer();
-      const payments = await Promise.all(
-        Array.from({ length: 50 }, () => signPayment(payer, gateway.payTo, AMOUNT)),
-      );
+      const payments: SignedPayment[] = [];
+      while (payments.length < 50) payments.push(await newPayment());
       const answers = await Promise.all(
         payments.map((payment, index) => present(payment, index % 2 === 0 ? gateway : replica)),
       );
