@@ -132,7 +132,8 @@ CREATE FUNCTION open_account(
 BEGIN
   INSERT INTO account (account_id, environment, created_at)
   VALUES (p_account, p_environment, coalesce(p_now, clock_timestamp()))
-  ON CONFLICT (account_id) DO NOTHING;
+  -- Whichever unique key a racing caller meets first: both say that the account exists.
+  ON CONFLICT DO NOTHING;
   IF FOUND THEN
     status := 0;
   ELSIF EXISTS (SELECT FROM account WHERE account_id = p_account AND environment = p_environment) THEN

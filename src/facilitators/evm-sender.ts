@@ -38,9 +38,6 @@ export interface EvmSenderOptions extends SigningKey {
   clock: Clock;
 }
 
-/** A stale nonce means another replica was faster; losing this often in a row means something is wrong. */
-const MAX_SIGN_ATTEMPTS = 20;
-
 /** What one payment may wait for before the next one gets its turn. */
 const CHAIN_READ_TIMEOUT_MS = 5_000;
 const SIGN_TIMEOUT_MS = 10_000;
@@ -71,14 +68,14 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
     price: bigint,
     firstNonce: bigint,
   ): Promise<SignedTransaction> {
-    for (let attempt = 0; attempt < MAX_SIGN_ATTEMPTS; attempt += 1) {
-      const signed = signTransaction(signing, nextNonce ?? firstNonce, call, offeredFees(price));
-      const outcome = await store.store(key, paymentId, signed);
-      if (outcome.kind === 'existing') return outcome.transaction;
-      nextNonce = outcome.kind === 'stored' ? signed.nonce + 1n : outcome.nextNonce;
-      if (outcome.kind === 'stored') return signed;
-    }
-    throw new Error('another sender takes every nonce of this key');
+    const sign = (nonce: bigint) => signTransaction(signing, nonce, call, offeredFees(price));
+    const guessed = sign(nextNonce ?? firstNonce);
+    const outcome = await store.store(key, paymentId, guessed);
+    if (outcome.kind === 'existing') return outcome.transaction;
+    // Another replica took the nonce, and guessing again it could lose for ever: the lock makes it its turn.
+    const signed = outcome.kind === 'stored' ? guessed : await store.storeLocked(key, paymentId, sign);
+    nextNonce = signed.nonce + 1n;
+    return signed;
   }
 
   /** One signer at a time per process; one that fails or hangs must not stop the next. */

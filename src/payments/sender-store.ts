@@ -1,6 +1,8 @@
+import type { Pool } from 'pg';
 import type { Queryable } from '../db/queryable.ts';
+import { withTransaction } from '../db/transaction.ts';
 import { assert } from '../lib/assert.ts';
-import type { SenderStore, SignedTransaction } from '../ports/sender-store.ts';
+import type { SenderKey, SenderStore, SignedTransaction, StoreOutcome } from '../ports/sender-store.ts';
 
 interface TransactionRow {
   nonce: string;
@@ -13,8 +15,28 @@ const toTransaction = (row: TransactionRow): SignedTransaction => ({ ...row, non
 /** A payment is signed once, and again for each time its nonce was lost or its fee raised. */
 const MAX_HASHES_PER_PAYMENT = 50;
 
+async function storeSigned(
+  db: Queryable,
+  { network, sender }: SenderKey,
+  paymentId: string,
+  signed: SignedTransaction,
+): Promise<StoreOutcome> {
+  const result = await db.query<TransactionRow & { outcome: 'stored' | 'existing' | 'stale' }>({
+    name: 'directory.store_signed_transaction',
+    text: 'SELECT outcome, nonce, hash, raw FROM directory.store_signed_transaction($1, $2, $3, $4, $5, $6)',
+    values: [network, sender, signed.nonce, signed.hash, signed.raw, paymentId],
+  });
+  const [row] = result.rows;
+  assert(row, 'store_signed_transaction answers one row');
+  const { outcome, ...transaction } = row;
+  if (outcome === 'stored') return { kind: 'stored' };
+  if (outcome === 'existing') return { kind: 'existing', transaction: toTransaction(transaction) };
+  return { kind: 'stale', nextNonce: BigInt(row.nonce) };
+}
+
 /** Keeps nonces and signed bytes in the directory, where every replica sees them. */
-export function createSenderStore(db: Queryable): SenderStore {
+export function createSenderStore(pool: Pool): SenderStore {
+  const db: Queryable = pool;
   return {
     async initialise({ network, sender }, mined) {
       const result = await db.query<{ next_nonce: string }>({
@@ -29,19 +51,21 @@ export function createSenderStore(db: Queryable): SenderStore {
       assert(row, 'an upsert answers its row');
       return BigInt(row.next_nonce);
     },
-    async store({ network, sender }, paymentId, signed) {
-      const result = await db.query<TransactionRow & { outcome: 'stored' | 'existing' | 'stale' }>({
-        name: 'directory.store_signed_transaction',
-        text: 'SELECT outcome, nonce, hash, raw FROM directory.store_signed_transaction($1, $2, $3, $4, $5, $6)',
-        values: [network, sender, signed.nonce, signed.hash, signed.raw, paymentId],
-      });
-      const [row] = result.rows;
-      assert(row, 'store_signed_transaction answers one row');
-      const { outcome, ...transaction } = row;
-      if (outcome === 'stored') return { kind: 'stored' };
-      if (outcome === 'existing') return { kind: 'existing', transaction: toTransaction(transaction) };
-      return { kind: 'stale', nextNonce: BigInt(row.nonce) };
-    },
+    store: (key, paymentId, signed) => storeSigned(pool, key, paymentId, signed),
+    storeLocked: (key, paymentId, sign) =>
+      withTransaction(pool, async locked => {
+        const { rows } = await locked.query<{ next_nonce: string }>({
+          name: 'directory.lock_sender',
+          text: `SELECT next_nonce FROM directory.evm_sender
+                 WHERE network = $1 AND sender = $2 FOR NO KEY UPDATE`,
+          values: [key.network, key.sender],
+        });
+        assert(rows[0], 'the sender was initialised');
+        const signed = sign(BigInt(rows[0].next_nonce));
+        const outcome = await storeSigned(locked, key, paymentId, signed);
+        assert(outcome.kind !== 'stale', 'nobody takes a nonce that is locked');
+        return outcome.kind === 'existing' ? outcome.transaction : signed;
+      }),
     async replace({ network, sender }, old, signed) {
       const result = await db.query<{ done: boolean }>({
         name: 'directory.replace_signed_transaction',

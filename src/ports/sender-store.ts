@@ -38,6 +38,15 @@ export interface SenderStore {
   initialise(key: SenderKey, mined: bigint): Promise<bigint>;
   /** Stores a payment's bytes if their nonce is the next one and the payment has no live transaction. */
   store(key: SenderKey, paymentId: string, signed: SignedTransaction): Promise<StoreOutcome>;
+  /**
+   * As {@link store}, with the next nonce held under its row lock while `sign` runs: for a sender whose guess was
+   * wrong, and that could lose every further guess to a faster replica. Never `stale`.
+   */
+  storeLocked(
+    key: SenderKey,
+    paymentId: string,
+    sign: (nonce: bigint) => SignedTransaction,
+  ): Promise<SignedTransaction>;
   /** Stores other bytes with the same nonce in the place of `old`. @returns false when `old` is not live. */
   replace(key: SenderKey, old: SignedTransaction, signed: SignedTransaction): Promise<boolean>;
   /** Gives a payment's transaction up, because its nonce was taken by another: the payment is signed anew. */

@@ -94,6 +94,16 @@ describe('a top-up', () => {
       expect(await creditOf(payer.address)).toEqual({ posted: '6000000000', transfers: 1 });
   });
 
+  it('is one of 20 at once from a wallet that is seen for the first time', async () => {
+    const payer = await createPayer(1_000n);
+    const payments = await Promise.all(
+      Array.from({ length: 20 }, () => signPayment(payer, gateway.payTo, 5_000_000n)),
+    );
+    const answers = await Promise.all(payments.map(payment => pay(payment)));
+    expect(answers.map(a => a.statusCode)).toEqual(payments.map(() => 200));
+    expect(await creditOf(payer.address)).toEqual({ posted: '100000000000', transfers: 20 });
+  });
+
   it('is credited once when two replicas are given it at once', async () => {
     const replica = await startGateway({ replicaOf: gateway });
     const payer = await createPayer(100n);
