@@ -43,9 +43,18 @@ if (!command) {
   try {
     await (await command.run())(args);
   } catch (error) {
-    const text =
-      error instanceof ConfigError ? error.message : error instanceof Error ? error.stack : String(error);
-    process.stderr.write(`${text}\n`);
-    process.exitCode = error instanceof ConfigError ? 2 : 1;
+    process.stderr.write(`${describe(error)}\n`);
+    // Said and done: what was started already (a database, chains) ends with this process.
+    process.exit(error instanceof ConfigError ? 2 : 1);
   }
+}
+
+/** A stack trace helps with our mistakes, not with a port that is taken or a folder that is closed. */
+function describe(error: unknown): string {
+  if (error instanceof ConfigError) return error.message;
+  if (!(error instanceof Error)) return String(error);
+  const { code, port } = error as { code?: unknown; port?: unknown };
+  if (code === 'EADDRINUSE') return `port ${String(port)} is taken: choose another with PORT`;
+  if (code === 'ECONNREFUSED') return `nobody answers there (${error.message}): is DATABASE_URL right?`;
+  return typeof code === 'string' ? error.message : (error.stack ?? error.message);
 }

@@ -74,11 +74,13 @@ $$;
 
 -- Locks the account, forfeits what is due and folds the spending in: every rare operation starts here.
 -- Returns the time of the operation, read after the lock is held, so that times follow the sequence.
+-- Null: there is no such account, and one that is opened in this moment is not locked.
 CREATE FUNCTION lock_account(p_account bigint, p_now timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE
   due timestamptz;
 BEGIN
   PERFORM FROM account WHERE account_id = p_account FOR NO KEY UPDATE;
+  IF NOT FOUND THEN RETURN NULL; END IF;
   p_now := coalesce(p_now, clock_timestamp());
   SELECT next_due INTO due FROM account WHERE account_id = p_account;
   IF due <= p_now THEN
@@ -123,7 +125,7 @@ DECLARE
   expires timestamptz := coalesce(p_expires_at, 'infinity');
 BEGIN
   p_now := lock_account(p_account, p_now);
-  SELECT * INTO a FROM account WHERE account_id = p_account;
+  SELECT * INTO a FROM account WHERE account_id = p_account AND p_now IS NOT NULL;
   available := a.posted - a.held + a.credit_line;
   posted := a.posted;
   IF a.account_id IS NULL THEN
@@ -168,7 +170,7 @@ DECLARE
   g credit_grant;
 BEGIN
   p_now := lock_account(p_account, p_now);
-  SELECT * INTO a FROM account WHERE account_id = p_account;
+  SELECT * INTO a FROM account WHERE account_id = p_account AND p_now IS NOT NULL;
   available := a.posted - a.held + a.credit_line;
   posted := a.posted;
   IF a.account_id IS NULL THEN

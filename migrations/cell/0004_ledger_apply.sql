@@ -109,6 +109,7 @@ DECLARE
   free bigint;
   short bigint;
   v_hold bigint;
+  locked bigint[] := '{}';
   ending bigint[] := '{}';
   cur bigint;
   dirty boolean := false;
@@ -135,6 +136,7 @@ BEGIN
     SELECT account_id, next_due FROM account WHERE account_id = ANY (p_account)
     ORDER BY account_id FOR NO KEY UPDATE
   LOOP
+    locked := locked || r.account_id;
     IF r.next_due < 'infinity' THEN ending := ending || r.account_id; END IF;
   END LOOP;
   v_now := coalesce(p_now, clock_timestamp());
@@ -149,14 +151,15 @@ BEGIN
   fresh_from := id_at(v_now - interval '1 day');
   fresh_until := id_at(v_now + interval '5 minutes');
 
-  -- A new statement reads what the earlier holders of the locks have committed.
+  -- A new statement reads what the earlier holders of the locks have committed. It would also see an account
+  -- that was opened while we waited and that nobody locked: for this call that one does not exist yet.
   FOR r IN
     SELECT q.kind, q.account_id, q.id, q.amount, q.argument, q.position::int AS position,
       a.posted, a.held, a.unburned, a.seq, a.credit_line, a.frozen, h.amount AS hold_amount,
       t.code AS done_code, t.amount AS done_amount, t.hold_amount AS done_hold
     FROM unnest(p_kind, p_account, p_id, p_amount, p_argument)
       WITH ORDINALITY q(kind, account_id, id, amount, argument, position)
-    JOIN account a ON a.account_id = q.account_id
+    JOIN account a ON a.account_id = q.account_id AND a.account_id = ANY (locked)
     LEFT JOIN hold h ON h.account_id = q.account_id AND h.id = q.id
     LEFT JOIN transfer t ON t.account_id = q.account_id AND t.id = q.id
     ORDER BY q.account_id, q.position

@@ -76,7 +76,7 @@ DECLARE
   original transfer;
 BEGIN
   p_now := lock_account(p_account, p_now);
-  SELECT * INTO a FROM account WHERE account_id = p_account;
+  SELECT * INTO a FROM account WHERE account_id = p_account AND p_now IS NOT NULL;
   IF NOT FOUND THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;
@@ -113,7 +113,7 @@ DECLARE
   rest bigint;
 BEGIN
   p_now := lock_account(p_account, p_now);
-  SELECT * INTO a FROM account WHERE account_id = p_account;
+  SELECT * INTO a FROM account WHERE account_id = p_account AND p_now IS NOT NULL;
   IF NOT FOUND THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;
@@ -151,7 +151,7 @@ DECLARE
   a account;
 BEGIN
   p_now := lock_account(p_account, p_now);
-  SELECT * INTO a FROM account WHERE account_id = p_account;
+  SELECT * INTO a FROM account WHERE account_id = p_account AND p_now IS NOT NULL;
   IF NOT FOUND THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;
@@ -189,7 +189,7 @@ DECLARE
   action text := CASE WHEN p_frozen THEN 'freeze' ELSE 'unfreeze' END;
 BEGIN
   p_now := lock_account(p_account, p_now);
-  SELECT * INTO a FROM account WHERE account_id = p_account;
+  SELECT * INTO a FROM account WHERE account_id = p_account AND p_now IS NOT NULL;
   IF NOT FOUND THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;
@@ -212,7 +212,7 @@ DECLARE
   a account;
 BEGIN
   p_now := lock_account(p_account, p_now);
-  SELECT * INTO a FROM account WHERE account_id = p_account;
+  SELECT * INTO a FROM account WHERE account_id = p_account AND p_now IS NOT NULL;
   IF NOT FOUND THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;

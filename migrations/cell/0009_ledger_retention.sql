@@ -15,9 +15,15 @@ BEGIN
     RETURN 'not the oldest month';
   END IF;
   IF first_day + interval '2 months' > coalesce(p_now, clock_timestamp()) THEN RETURN 'too recent'; END IF;
-  -- Waits for the calls that read the old window, and holds new ones up until the new window is committed.
-  LOCK TABLE account IN SHARE MODE;
+  -- Waits for the calls that read the old window, and holds new ones up until the new window is committed. They
+  -- lock rows of account, and only this mode and the strongest conflict with that.
+  LOCK TABLE account IN EXCLUSIVE MODE;
   IF EXISTS (SELECT FROM hold WHERE id >= first_id AND id < end_id) THEN RETURN 'open holds'; END IF;
+  -- A payment's credit carries the payment's id, so its month stays until the chain has told.
+  IF EXISTS (
+    SELECT FROM payment WHERE payment_id >= first_id AND payment_id < end_id
+      AND (state IN ('settling', 'pending') OR (state = 'failed' AND reason = 'reverted'))
+  ) THEN RETURN 'open payments'; END IF;
   UPDATE transfer_window SET id_from = end_id;
   RETURN 'closed';
 END $$;

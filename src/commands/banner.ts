@@ -10,6 +10,8 @@ export function sandboxBanner(sandbox: {
 }): string {
   const { origin, networks } = sandbox;
   const database = new URL(sandbox.databaseUrl);
+  const { port } = new URL(origin);
+  const demo = port === '4020' ? 'npm run demo' : `PORT=${port} npm run demo`;
   const lines = [
     `x402-topup-gateway ${VERSION}  SANDBOX  test money only: never sign here with a wallet that holds real money`,
     '',
@@ -24,7 +26,7 @@ export function sandboxBanner(sandbox: {
     'Ask what a top-up costs:',
     `  curl -i -X POST ${origin}/api/v1/x402/top-up`,
     '',
-    'See a client pay it:  npm run demo        Stop:  Ctrl-C',
+    `See a client pay it:  ${demo}        Stop:  Ctrl-C  (the data stays)`,
     '',
   ];
   return lines.map(line => `${line}\n`).join('');

@@ -6,7 +6,7 @@ import type { Log } from '../ports/log.ts';
 const STOP_TIMEOUT_MS = 45_000;
 
 /**
- * Stops in order on SIGINT or SIGTERM: first no new requests, then `parts` from first to last. A second
+ * Stops in order on SIGINT, SIGTERM or SIGHUP: first no new requests, then `parts` from first to last. A second
  * signal ends the process at once.
  * @returns resolves when everything has stopped
  */
@@ -29,6 +29,7 @@ export function stopOnSignal(app: FastifyInstance, parts: (() => Promise<void>)[
     };
     process.on('SIGINT', () => onSignal('SIGINT'));
     process.on('SIGTERM', () => onSignal('SIGTERM'));
+    process.on('SIGHUP', () => onSignal('SIGHUP'));
   });
 
   async function stopAll(): Promise<void> {

@@ -29,6 +29,7 @@ export type DetachOutcome =
   | 'not the oldest month'
   | 'too recent'
   | 'open holds'
+  | 'open payments'
   | 'not closed'
   | 'not attached'
   | 'not sealed';
@@ -52,7 +53,7 @@ export async function detachMonth(
   });
   const outcome = close.rows[0]?.outcome;
   // A month that an earlier call has closed is no longer the oldest open one: go on with it.
-  if (outcome === 'too recent' || outcome === 'open holds') return outcome;
+  if (outcome === 'too recent' || outcome === 'open holds' || outcome === 'open payments') return outcome;
   const { rows } = await db.query<{ outcome: DetachOutcome }>({
     name: `ledger_detach_month_${cell}`,
     text: `SELECT "${cell}".detach_transfer_month($1, $2) AS outcome`,

@@ -181,6 +181,23 @@ describe('npm run dev', () => {
     await expect(startSandbox('shared')).rejects.toThrow(/in use by process/);
   });
 
+  it('says that its port is taken, and ends with everything that it started', async () => {
+    const first = await startSandbox('port');
+    const port = new URL(first.origin).port;
+    const second = spawn(process.execPath, ['--import', 'tsx', CLI, 'dev'], {
+      env: { PATH: process.env['PATH'], HOME: folder, PORT: port, DATA_DIR: path.join(folder, 'taken') },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    children.add(second);
+    let problem = '';
+    second.stderr.on('data', (chunk: Buffer) => {
+      problem += chunk.toString();
+    });
+    expect(await once(second, 'exit')).toEqual([1, null]);
+    expect(problem.trim()).toBe(`port ${port} is taken: choose another with PORT`);
+    await expect.poll(() => leftProcesses('taken'), { timeout: 10_000 }).toEqual([]);
+  });
+
   it('refuses to fund what it cannot, and stores nothing', async () => {
     const sandbox = await startSandbox('refusals');
     const good = { network: 'eip155:8453', address: `0x${'1'.repeat(40)}`, amountUsd: '1' };
