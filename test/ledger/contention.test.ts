@@ -1,7 +1,9 @@
 import { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openAccount } from '../../src/ledger/accounts.ts';
 import { readBalance } from '../../src/ledger/balances.ts';
 import { createBatcher } from '../../src/ledger/batcher.ts';
+import { addGrant } from '../../src/ledger/grants.ts';
 import { applyOperations } from '../../src/ledger/spending.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { expectAllBooked, spawnLoad } from './load-children.ts';
@@ -105,4 +107,38 @@ it('runs four processes with two lanes each on the same accounts for 5 s without
     runs.flatMap(run => run.done),
   );
   await expectSoundBooks(database.pool, cell);
+});
+
+it.each(CELLS)('%s: leaves an account alone that is opened while a batch waits for another', async cell => {
+  const known = await openFunded(database.pool, cell, 1_000n);
+  const late = known + 500_000n;
+  const holder = await database.pool.connect();
+  try {
+    await holder.query('BEGIN');
+    await holder.query(`SELECT FROM "${cell}".account WHERE account_id = ${known} FOR UPDATE`);
+    const batch = database.pool.query<{ status: number[] }>(
+      `SELECT status FROM "${cell}".apply('{1,1}', $1, $2, '{10,100}', '{0,0}')`,
+      [
+        [known, late],
+        [newId(), newId()],
+      ],
+    );
+    const waiting = async () => {
+      const { rows } = await database.pool.query(
+        "SELECT count(*)::int AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%apply%'",
+      );
+      return rows[0].n;
+    };
+    await expect.poll(waiting, { timeout: 10_000 }).toBe(1);
+    await openAccount(database.pool, cell, { accountId: late, environment: 'live' });
+    const grant = { accountId: late, id: newId(), amountNanoUsd: 100n, source: 'paid', contra: 100 } as const;
+    expect((await addGrant(database.pool, cell, grant)).status).toBe('applied');
+    await holder.query('COMMIT');
+    // Status 3: for this call there was no such account. Its owner spends the same credit in the next one.
+    expect((await batch).rows[0]?.status).toEqual([0, 3]);
+    expect((await readBalance(database.pool, cell, late))?.postedNanoUsd).toBe(100n);
+    await expectSoundBooks(database.pool, cell);
+  } finally {
+    holder.release();
+  }
 });
