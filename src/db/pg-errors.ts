@@ -2,16 +2,10 @@ import { GatewayError, unavailable } from '../lib/errors.ts';
 
 interface PgError extends Error {
   code: string;
-  constraint?: string;
 }
 
 function isPgError(error: unknown): error is PgError {
   return error instanceof Error && typeof (error as Partial<PgError>).code === 'string';
-}
-
-/** True for a violation of exactly this unique constraint or index. */
-export function isUniqueViolation(error: unknown, constraint: string): boolean {
-  return isPgError(error) && error.code === '23505' && error.constraint === constraint;
 }
 
 /** object_not_in_prerequisite_state: the log has no partition for now, an operator has to make one. */

@@ -22,7 +22,7 @@ const MIN_VALIDITY_SECONDS = 6n;
  * An authorization that is valid for days could stay undecided for days. Published clients sign at most an
  * hour ahead.
  */
-export const MAX_VALIDITY_SECONDS = 7_200n;
+const MAX_VALIDITY_SECONDS = 7_200n;
 
 /** When a transaction has waited this long, another would only wait behind it. */
 const MAX_WAITING_MS = 60_000;

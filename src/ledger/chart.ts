@@ -54,8 +54,7 @@ export function contraName(code: number): string {
   return network ? `receipts ${network[0]}` : `unknown ${code}`;
 }
 
-/** Live accounts hold money, test accounts hold test networks' money; they never meet. */
-export type Environment = 'live' | 'test';
+export type { Environment } from '../ports/environment.ts';
 
 /** What a transfer is, by its stored code. Number 2 is a hold, which is not a transfer while it is open. */
 export const TRANSFER_CODES = {
