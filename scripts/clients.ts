@@ -25,7 +25,7 @@ export async function ensureClients(say: (line: string) => void = line => consol
   const wanted = await lockHash();
   const installed = await readFile(INSTALLED_FILE, 'utf8').catch(() => undefined);
   if (installed === wanted) return;
-  say('installing the published wallet clients into test/clients (once, about 210 MB)');
+  say('installing the published wallet clients into test/clients (once, about 290 MB)');
   await runNpmCi();
   await writeFile(INSTALLED_FILE, wanted);
 }

@@ -18,11 +18,15 @@ const TREES = ['.', 'test/clients'].filter(folder => projectHas(path.join(folder
 
 describe.each(TREES)('the packages of %s', folder => {
   const manifest = readManifest(path.join(folder, 'package.json'));
-  const pins = {
+  const wanted = {
     ...manifest.dependencies,
     ...manifest.devDependencies,
     ...manifest.optionalDependencies,
   };
+  // An older version beside a newer one has a name of its own: `npm:package@version`.
+  const pins = Object.fromEntries(
+    Object.entries(wanted).map(([name, pin]) => [name, pin.replace(/^npm:.+@/, '')]),
+  );
   const lock = JSON.parse(readProjectFile(path.join(folder, 'package-lock.json'))) as {
     packages: Record<string, LockedPackage>;
   };
