@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
-import type { Config } from './config.ts';
+import type { Config } from './config/config.ts';
 import { DRIA_PREFIX, driaDialect } from './dialects/dria/index.ts';
 import { veniceDialect } from './dialects/venice/index.ts';
 import { setDefaultErrors } from './http/errors.ts';
@@ -11,7 +11,7 @@ import type { Clock } from './lib/clock.ts';
 import { VERSION } from './lib/version.ts';
 import { registerPaymentStatus } from './public-api/payment-status.ts';
 import { type SandboxOptions, sandboxRoutes } from './sandbox/routes.ts';
-import type { Services } from './services.ts';
+import type { Services } from './services/services.ts';
 
 export interface AppOptions {
   config: Config;

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { ConfigError } from './config.ts';
+import { ConfigError } from './config/read.ts';
 
 /** Each command loads only what it needs, so that `--help` and `openapi` start at once. */
 const COMMANDS: Record<string, { about: string; run: () => Promise<(args: string[]) => Promise<void>> }> = {

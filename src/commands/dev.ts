@@ -1,6 +1,6 @@
 import { buildApp } from '../app.ts';
 import { EVM_NETWORKS } from '../chains/evm-networks.ts';
-import { loadConfig } from '../config.ts';
+import { loadConfig } from '../config/config.ts';
 import { emptyDatabase, migrate } from '../db/migrate.ts';
 import { DEFAULT_CELL } from '../db/queryable.ts';
 import { createLog } from '../http/log.ts';
@@ -8,7 +8,7 @@ import { systemClock } from '../lib/clock.ts';
 import { startLocalEvmChain } from '../local/evm-chain.ts';
 import { startLocalPostgres } from '../local/postgres.ts';
 import type { SandboxNetwork, SandboxOptions } from '../sandbox/routes.ts';
-import { createServices } from '../services.ts';
+import { createServices } from '../services/services.ts';
 import { sandboxBanner } from './banner.ts';
 import { stopOnSignal } from './lifecycle.ts';
 import { loadSandboxKeys } from './sandbox-keys.ts';

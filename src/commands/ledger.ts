@@ -1,4 +1,4 @@
-import { requireSetting } from '../config.ts';
+import { requireSetting } from '../config/read.ts';
 import { createPool } from '../db/pool.ts';
 import { DEFAULT_CELL, type Queryable } from '../db/queryable.ts';
 import { type LedgerBreak, reconcileLedger, verifySeals } from '../ledger/reconcile.ts';

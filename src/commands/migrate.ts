@@ -1,4 +1,4 @@
-import { requireSetting } from '../config.ts';
+import { requireSetting } from '../config/read.ts';
 import { findMissingMigrations, migrate } from '../db/migrate.ts';
 import { DEFAULT_CELL } from '../db/queryable.ts';
 

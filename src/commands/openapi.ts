@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify';
 import { stringify } from 'yaml';
 import { buildApp } from '../app.ts';
-import { loadConfig } from '../config.ts';
+import { loadConfig } from '../config/config.ts';
 import { createLog } from '../http/log.ts';
 import { systemClock } from '../lib/clock.ts';
-import { createServices } from '../services.ts';
+import { createServices } from '../services/services.ts';
 
 /** Builds the production app with every route and without connecting to anything. Close it after use. */
 export async function buildUnconnectedApp(): Promise<FastifyInstance> {

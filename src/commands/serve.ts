@@ -1,8 +1,8 @@
 import { buildApp } from '../app.ts';
-import { describeConfig, loadConfig } from '../config.ts';
+import { describeConfig, loadConfig } from '../config/config.ts';
 import { createLog } from '../http/log.ts';
 import { systemClock } from '../lib/clock.ts';
-import { createServices } from '../services.ts';
+import { createServices } from '../services/services.ts';
 import { stopOnSignal } from './lifecycle.ts';
 
 /** The production server. It refuses to start on a bad configuration, and never migrates by itself. */

@@ -4,7 +4,9 @@ import path from 'node:path';
 import { Ajv } from 'ajv';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseDocument } from 'yaml';
-import { loadConfig, requireSetting, SETTINGS } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/config.ts';
+import { requireSetting } from '../../src/config/read.ts';
+import { SETTINGS } from '../../src/config/settings.ts';
 import { ComposeFile } from './compose-schema.ts';
 import { readDockerfile, readProjectFile } from './project.ts';
 

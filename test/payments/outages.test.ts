@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { transferCallData } from '../../src/lib/eip3009.ts';
 import { unavailable } from '../../src/lib/errors.ts';
 import type { EvmClient } from '../../src/ports/evm-client.ts';
-import type { Seams } from '../../src/services.ts';
+import type { Seams } from '../../src/services/seams.ts';
 import { mintUsdc, sendAsPayer, usdcTransfersTo } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import {

@@ -5,11 +5,12 @@
 import type { AddressInfo } from 'node:net';
 import { buildApp } from '../../src/app.ts';
 import { stopOnSignal } from '../../src/commands/lifecycle.ts';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/http/log.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { sleep } from '../../src/lib/deadline.ts';
-import { createServices, type Seams } from '../../src/services.ts';
+import type { Seams } from '../../src/services/seams.ts';
+import { createServices } from '../../src/services/services.ts';
 
 function die(): never {
   process.kill(process.pid, 'SIGKILL');

@@ -3,10 +3,11 @@ import { Pool } from 'pg';
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { inject } from 'vitest';
 import { buildApp } from '../../src/app.ts';
-import { type Config, loadConfig } from '../../src/config.ts';
+import { type Config, loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/http/log.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
-import { createServices, type Seams, type Services } from '../../src/services.ts';
+import type { Seams } from '../../src/services/seams.ts';
+import { createServices, type Services } from '../../src/services/services.ts';
 import { fundGas } from './chain.ts';
 import { createTestDatabase } from './database.ts';
 

@@ -1,10 +1,10 @@
 import type { Pool } from 'pg';
-import { findMissingMigrations } from './db/migrate.ts';
-import type { CellName } from './db/queryable.ts';
-import type { ReadinessCheck } from './http/health.ts';
-import { withDeadline } from './lib/deadline.ts';
-import type { Chain } from './ports/chain.ts';
-import type { EvmClient } from './ports/evm-client.ts';
+import { findMissingMigrations } from '../db/migrate.ts';
+import type { CellName } from '../db/queryable.ts';
+import type { ReadinessCheck } from '../http/health.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import type { Chain } from '../ports/chain.ts';
+import type { EvmClient } from '../ports/evm-client.ts';
 
 /** One EVM network as readiness sees it. */
 export interface ReadinessNetwork {

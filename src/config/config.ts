@@ -1,0 +1,140 @@
+import path from 'node:path';
+import { canonicalEvmAddress } from '../lib/evm-address.ts';
+import { ConfigError, readValues, type Values } from './read.ts';
+import { RPC_SETTINGS, type RpcSetting, SETTINGS } from './settings.ts';
+import { isEvmPrivateKey, parseList, parseOrigin, parseTrustProxy } from './values.ts';
+
+const DIALECT_NAMES = ['venice', 'dria'] as const;
+export type DialectName = (typeof DIALECT_NAMES)[number];
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** The effective configuration: parsed once, frozen, passed to what needs it. */
+export interface Config {
+  mode: 'serve' | 'sandbox';
+  host: string;
+  port: number;
+  /** Origin without a trailing slash. */
+  publicOrigin: string;
+  databaseUrl: string;
+  dataDir: string;
+  logLevel: LogLevel;
+  dialects: readonly DialectName[];
+  /** CAIP-2 ids. */
+  networks: readonly string[];
+  evmPayTo: string;
+  evmPrivateKey: string;
+  /** JSON-RPC URLs by the name of their setting. */
+  rpcUrls: Readonly<Record<RpcSetting, string>>;
+  facilitators: readonly string[];
+  siwxDomains: readonly string[];
+  /** CIDRs of the load balancers, or false. */
+  trustProxy: false | string[];
+  rateLimits: boolean;
+}
+
+/**
+ * Reads the settings from the environment, over an optional JSON file named by `CONFIG`. A secret may
+ * also be given as `NAME_FILE`. Unknown keys in the file are refused, because a misspelt setting that is
+ * silently ignored costs money.
+ * @throws ConfigError with every problem found.
+ */
+export function loadConfig(
+  mode: Config['mode'],
+  env: NodeJS.ProcessEnv,
+  overrides: Partial<Values> = {},
+): Config {
+  const problems: string[] = [];
+  const values = { ...readValues(env, problems), ...overrides };
+  const config = parse(mode, values, problems);
+  if (mode === 'serve') requireProduction(config, problems);
+  if (mode === 'sandbox') requireLoopback(config, problems);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return Object.freeze(config);
+}
+
+function parse(mode: Config['mode'], values: Values, problems: string[]): Config {
+  const port = Number(values.PORT);
+  if (!/^\d{1,5}$/.test(values.PORT) || port > 65_535) problems.push('PORT must be a port number');
+  const host = mode === 'sandbox' && values.HOST === SETTINGS.HOST.fallback ? '127.0.0.1' : values.HOST;
+  const publicOrigin = parseOrigin(values.PUBLIC_ORIGIN, problems);
+  const dialects = parseList(values.DIALECTS);
+  for (const name of dialects) {
+    if (!(DIALECT_NAMES as readonly string[]).includes(name))
+      problems.push(`DIALECTS: there is no dialect ${name}`);
+  }
+  if (!(LOG_LEVELS as readonly string[]).includes(values.LOG_LEVEL))
+    problems.push('LOG_LEVEL is not a level');
+  const evmPayTo = canonicalEvmAddress(values.EVM_PAY_TO);
+  if (values.EVM_PAY_TO && (evmPayTo === undefined || BigInt(evmPayTo) === 0n)) {
+    problems.push(
+      'EVM_PAY_TO must be an address; mixed case carries a checksum, and it is wrong or it is nobody’s',
+    );
+  }
+  if (values.EVM_PRIVATE_KEY && !isEvmPrivateKey(values.EVM_PRIVATE_KEY)) {
+    problems.push('EVM_PRIVATE_KEY must be 0x and 64 hex digits, and a key of the curve');
+  }
+  for (const name of Object.values(RPC_SETTINGS)) {
+    if (values[name] && !URL.canParse(values[name])) problems.push(`${name} must be a URL`);
+  }
+  if (!['on', 'off'].includes(values.RATE_LIMITS)) problems.push("RATE_LIMITS must be 'on' or 'off'");
+  const facilitators = parseList(values.FACILITATORS);
+  for (const name of facilitators) {
+    if (name !== 'embedded')
+      problems.push(`FACILITATORS: ${name} is not supported by this version (use embedded)`);
+  }
+  const domains = parseList(values.SIWX_DOMAINS);
+  return {
+    mode,
+    host,
+    port,
+    publicOrigin,
+    databaseUrl: values.DATABASE_URL,
+    dataDir: path.resolve(values.DATA_DIR),
+    logLevel: values.LOG_LEVEL as LogLevel,
+    dialects: dialects as DialectName[],
+    networks: [...new Set(parseList(values.NETWORKS))],
+    evmPayTo: evmPayTo ?? '',
+    evmPrivateKey: values.EVM_PRIVATE_KEY,
+    rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL, BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL },
+    facilitators,
+    siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
+    trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
+    rateLimits: values.RATE_LIMITS === 'on',
+  };
+}
+
+function requireProduction(config: Config, problems: string[]): void {
+  if (!config.databaseUrl) problems.push('DATABASE_URL is required');
+  if (!config.publicOrigin) problems.push('PUBLIC_ORIGIN is required');
+  if (config.networks.length === 0) problems.push('NETWORKS must name at least one network');
+  if (config.facilitators.length === 0) problems.push('FACILITATORS must name at least one facilitator');
+  if (config.networks.some(n => n.startsWith('eip155:')) && !config.evmPayTo)
+    problems.push('EVM_PAY_TO is required');
+  for (const [network, name] of Object.entries(RPC_SETTINGS)) {
+    if (config.networks.includes(network) && !config.rpcUrls[name]) problems.push(`${name} is required`);
+  }
+  if (config.facilitators.includes('embedded') && !config.evmPrivateKey)
+    problems.push('EVM_PRIVATE_KEY is required');
+}
+
+/** The sandbox hands out money for free, so it must never reach a real chain. */
+function requireLoopback(config: Config, problems: string[]): void {
+  for (const [name, url] of Object.entries(config.rpcUrls)) {
+    if (URL.canParse(url) && !['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname)) {
+      problems.push(`${name} must be loopback in the sandbox`);
+    }
+  }
+}
+
+/** The settings as a printable object: secrets are shown as set or not set, nothing more. */
+export function describeConfig(config: Config): Record<string, unknown> {
+  const mask = (value: string) => (value ? '(set)' : '(not set)');
+  return {
+    ...config,
+    databaseUrl: mask(config.databaseUrl),
+    evmPrivateKey: mask(config.evmPrivateKey),
+    rpcUrls: Object.fromEntries(Object.entries(config.rpcUrls).map(([name, url]) => [name, mask(url)])),
+  };
+}

@@ -1,0 +1,33 @@
+/** Every setting the program reads, with its meaning; docs and `--help` are written from this list. */
+export const SETTINGS = {
+  HOST: { fallback: '0.0.0.0', about: 'address to listen on (127.0.0.1 in dev)' },
+  PORT: { fallback: '4020', about: 'port to listen on' },
+  PUBLIC_ORIGIN: { fallback: '', about: 'origin clients reach us at, e.g. https://pay.example.com' },
+  DATABASE_URL: { fallback: '', about: 'PostgreSQL 15 or newer', secret: true },
+  DATA_DIR: { fallback: '.data', about: 'where the sandbox keeps its database and chains' },
+  LOG_LEVEL: { fallback: 'info', about: 'fatal, error, warn, info, debug, trace or silent' },
+  DIALECTS: { fallback: 'venice,dria', about: 'wire dialects to mount, comma-separated' },
+  NETWORKS: { fallback: 'eip155:8453', about: 'CAIP-2 networks to accept, comma-separated' },
+  EVM_PAY_TO: { fallback: '', about: 'address that receives USDC on EVM networks' },
+  EVM_PRIVATE_KEY: { fallback: '', about: 'key that pays gas for the embedded facilitator', secret: true },
+  BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
+  BASE_SEPOLIA_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base Sepolia node', secret: true },
+  FACILITATORS: { fallback: 'embedded', about: 'ordered list of facilitators (this version: embedded)' },
+  SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
+  TRUST_PROXY: {
+    fallback: 'off',
+    about: "load balancers whose X-Forwarded-For is believed: 'off' or a list of CIDRs",
+  },
+  RATE_LIMITS: { fallback: 'on', about: "'on' or 'off': the dialects' published limits" },
+} as const satisfies Record<string, { fallback: string; about: string; secret?: true }>;
+
+export type SettingName = keyof typeof SETTINGS;
+
+/** Which setting names a network's JSON-RPC URL. */
+export const RPC_SETTINGS = {
+  'eip155:8453': 'BASE_RPC_URL',
+  'eip155:84532': 'BASE_SEPOLIA_RPC_URL',
+} as const satisfies Record<string, SettingName>;
+
+/** Settings that name a chain's JSON-RPC URL. */
+export type RpcSetting = (typeof RPC_SETTINGS)[keyof typeof RPC_SETTINGS];

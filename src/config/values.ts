@@ -1,0 +1,44 @@
+import { isIP } from 'node:net';
+
+/** Items of a comma-separated list. */
+export function parseList(text: string): string[] {
+  return text
+    .split(',')
+    .map(item => item.trim())
+    .filter(item => item !== '');
+}
+
+/** An origin without a trailing slash; empty when there is none. */
+export function parseOrigin(text: string, problems: string[]): string {
+  if (text === '') return '';
+  if (
+    !URL.canParse(text) ||
+    !/^https?:$/.test(new URL(text).protocol) ||
+    new URL(text).origin !== text.replace(/\/$/, '')
+  ) {
+    problems.push('PUBLIC_ORIGIN must be scheme, host and port alone, e.g. https://pay.example.com');
+    return '';
+  }
+  return new URL(text).origin;
+}
+
+/** Order of secp256k1's group: a key is a number from 1 to one less. */
+const CURVE_ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
+
+/** True for 0x and 64 hex digits that are a key of the curve. */
+export function isEvmPrivateKey(text: string): boolean {
+  return /^0x[0-9a-fA-F]{64}$/.test(text) && BigInt(text) > 0n && BigInt(text) < CURVE_ORDER;
+}
+
+/** Believing every proxy would let a caller choose the address that its rate limit counts. */
+export function parseTrustProxy(text: string, problems: string[]): false | string[] {
+  if (text === 'off') return false;
+  const ranges = parseList(text);
+  const valid = ranges.every(range => {
+    const [address = '', bits] = range.split('/');
+    const size = isIP(address) === 4 ? 32 : 128;
+    return isIP(address) !== 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= size));
+  });
+  if (ranges.length === 0 || !valid) problems.push("TRUST_PROXY must be 'off' or a list of CIDRs");
+  return ranges;
+}

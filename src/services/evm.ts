@@ -1,0 +1,112 @@
+import { privateKeyToAddress } from 'viem/accounts';
+import { createEvmChain } from '../chains/evm-chain.ts';
+import { createEvmClient } from '../chains/evm-client.ts';
+import { type EvmNetwork, findEvmNetwork } from '../chains/evm-networks.ts';
+import type { Config } from '../config/config.ts';
+import { ConfigError } from '../config/read.ts';
+import { createContractWalletVerifier } from '../facilitators/contract-wallet.ts';
+import type { EmbeddedNetwork } from '../facilitators/embedded.ts';
+import { createEvmSender, type EvmSender } from '../facilitators/evm-sender.ts';
+import { receiptsContra } from '../ledger/chart.ts';
+import { assert } from '../lib/assert.ts';
+import type { Clock } from '../lib/clock.ts';
+import { unavailable } from '../lib/errors.ts';
+import type { Chain } from '../ports/chain.ts';
+import type { EvmClient } from '../ports/evm-client.ts';
+import type { Facilitator } from '../ports/facilitator.ts';
+import type { SenderStore } from '../ports/sender-store.ts';
+import type { SettlementNetwork } from '../topups/settlement.ts';
+import type { PaymentOption } from '../topups/types.ts';
+import type { Seams } from './seams.ts';
+
+const RPC_TIMEOUT_MS = 8_000;
+
+/** One EVM network with its node, its key and its proofs. */
+export interface EvmParts {
+  network: EvmNetwork;
+  client: EvmClient;
+  chain: Chain;
+  sender: EvmSender;
+}
+
+/** The parts of every EVM network in the configuration. */
+export function createEvmParts(
+  config: Config,
+  deps: { senderStore: SenderStore; clock: Clock; seams: Seams },
+): EvmParts[] {
+  const { senderStore, clock, seams } = deps;
+  return evmNetworks(config).map(network => {
+    const rpcUrl = config.rpcUrls[network.rpcSetting];
+    const plain = createEvmClient({
+      network: network.network,
+      title: network.title,
+      rpcUrl,
+      timeoutMs: RPC_TIMEOUT_MS,
+    });
+    const client = seams.evmClient?.(plain) ?? plain;
+    const chain = createEvmChain(network, client, clock);
+    const sender = createEvmSender({
+      client,
+      store: senderStore,
+      chainId: network.chainId,
+      address: privateKeyToAddress(config.evmPrivateKey as `0x${string}`).toLowerCase(),
+      privateKey: config.evmPrivateKey,
+      maxGasPriceWei: network.maxGasPriceWei,
+      clock,
+    });
+    return { network, client, chain: seams.chain?.(chain) ?? chain, sender };
+  });
+}
+
+function evmNetworks(config: Config): EvmNetwork[] {
+  const found = config.networks.map(id => findEvmNetwork(id) ?? id);
+  const unknown = found.filter(network => typeof network === 'string');
+  if (unknown.length > 0)
+    throw new ConfigError(unknown.map(id => `NETWORKS: ${id} is not supported by this version`));
+  return found.filter(network => typeof network !== 'string');
+}
+
+/** What the embedded facilitator needs of one network. */
+export function toEmbedded({ network, client, sender }: EvmParts): EmbeddedNetwork {
+  const { usdc, chainId } = network;
+  const token = { name: usdc.name, version: usdc.version, chainId, verifyingContract: usdc.address };
+  const id = network.network as `${string}:${string}`;
+  const contractWallets = createContractWalletVerifier(id, token, client, sender.address as `0x${string}`);
+  return { network: network.network, token, settleGas: network.settleGas, client, sender, contractWallets };
+}
+
+/** What the payment's life needs of one network. */
+export function toSettlement({ network, chain }: EvmParts, facilitator: Facilitator): SettlementNetwork {
+  const contra = receiptsContra(network.network);
+  assert(contra !== undefined, `${network.network} has a code in the chart of accounts`);
+  let checked = false;
+  return {
+    chain,
+    facilitator,
+    async ready() {
+      if (checked) return;
+      const [problem] = await chain.checkSetup();
+      if (problem) throw unavailable(network.title, new Error(problem));
+      checked = true;
+    },
+    assetDecimals: network.usdc.decimals,
+    confirmations: network.confirmations,
+    pollMs: Math.min(network.blockTimeMs / 4, 500),
+    contra,
+  };
+}
+
+/** The way to pay on one network, as the surfaces offer it. */
+export function toOption(network: EvmNetwork, payTo: string): PaymentOption {
+  return {
+    scheme: 'exact',
+    network: network.network,
+    networkAlias: network.alias,
+    environment: network.environment,
+    asset: network.usdc.address,
+    assetDecimals: network.usdc.decimals,
+    payTo,
+    maxTimeoutSeconds: network.maxTimeoutSeconds,
+    extra: { name: network.usdc.name, version: network.usdc.version },
+  };
+}

@@ -1,0 +1,141 @@
+import { createAccounts } from '../accounts/accounts.ts';
+import { createApiKeyCheck } from '../accounts/api-key-check.ts';
+import { createChannels } from '../accounts/channels.ts';
+import { createCustomerCredit } from '../accounts/customer-credit.ts';
+import { createFundedKey, type FundedKeyOrder } from '../accounts/funded-keys.ts';
+import { createSignIn } from '../accounts/sign-in.ts';
+import { createWalletKeys } from '../accounts/wallet-keys.ts';
+import { findEvmNetwork } from '../chains/evm-networks.ts';
+import type { Config } from '../config/config.ts';
+import { createPool } from '../db/pool.ts';
+import { DEFAULT_CELL } from '../db/queryable.ts';
+import { createEmbeddedFacilitator } from '../facilitators/embedded.ts';
+import { ensurePartitions } from '../ledger/partitions.ts';
+import type { Clock } from '../lib/clock.ts';
+import { unavailable } from '../lib/errors.ts';
+import type { Loop } from '../lib/loop.ts';
+import { registerNetworks } from '../payments/payment-store.ts';
+import { createSenderStore } from '../payments/sender-store.ts';
+import type { Log } from '../ports/log.ts';
+import { createPaymentLookups } from '../topups/payment-lookups.ts';
+import { createPaymentStatuses } from '../topups/payment-status.ts';
+import { createReconciler } from '../topups/reconciler.ts';
+import { createSettlement } from '../topups/settlement.ts';
+import { createTopups } from '../topups/topups.ts';
+import type { Topups } from '../topups/types.ts';
+import { forgetTask, ledgerTasks, startTasks, type Task } from './background.ts';
+import { createEvmParts, toEmbedded, toOption, toSettlement } from './evm.ts';
+import { checkReadiness } from './readiness.ts';
+import type { Seams } from './seams.ts';
+
+export type Services = ReturnType<typeof createServices>;
+
+const SETTLE_WAIT_MS = 30_000;
+const RECONCILE_EVERY_MS = 2_000;
+const MAINTAIN_SENDER_EVERY_MS = 5_000;
+const MAX_CONNECTIONS = 20;
+
+/** Builds the gateway's parts from the configuration: the one place where implementations are chosen. */
+export function createServices(config: Config, deps: { log: Log; clock: Clock; seams?: Seams }) {
+  const { log, clock, seams = {} } = deps;
+  const cells = [DEFAULT_CELL];
+  const pool = createPool({
+    databaseUrl: config.databaseUrl,
+    maxConnections: MAX_CONNECTIONS,
+    onError: error => log.error({ err: error }, 'idle database connection broke'),
+  });
+  const senderStore = createSenderStore(pool);
+  const evm = createEvmParts(config, { senderStore, clock, seams });
+  const embedded = createEmbeddedFacilitator(evm.map(toEmbedded), clock);
+  const facilitator = seams.facilitator?.(embedded) ?? embedded;
+  const networks = new Map(evm.map(parts => [parts.network.network, toSettlement(parts, facilitator)]));
+  const settlement = createSettlement({ db: pool, networks, log });
+  const settleWaitMs = seams.settleWaitMs ?? SETTLE_WAIT_MS;
+  const topups = createTopups({ db: pool, networks, settlement, settleWaitMs });
+  const reconciler = createReconciler({
+    db: pool,
+    cells,
+    settlement,
+    senderStore,
+    clock,
+    log,
+    intervalMs: seams.reconcileEveryMs ?? RECONCILE_EVERY_MS,
+  });
+
+  const signIn = createSignIn({ db: pool, clock, domains: config.siwxDomains });
+  const channels = createChannels({ db: pool, clock });
+  const tasks = [
+    ...evm.map(
+      ({ network, sender }): Task => ({
+        everyMs: seams.maintainSenderEveryMs ?? MAINTAIN_SENDER_EVERY_MS,
+        problem: `transactions on ${network.title} could not be looked after`,
+        round: () => sender.maintain(),
+      }),
+    ),
+    forgetTask('used sign-in nonces could not be deleted', () => signIn.forgetExpiredNonces()),
+    forgetTask('old channel messages could not be deleted', () => channels.forgetOldMessages()),
+    ...cells.flatMap(cell => ledgerTasks(pool, cell)),
+  ];
+  let loops: Loop[] = [];
+  let paused = false;
+
+  async function start(): Promise<void> {
+    for (const cell of cells) {
+      await ensurePartitions(pool, cell);
+      await registerNetworks(
+        pool,
+        cell,
+        evm.map(parts => parts.network),
+      );
+    }
+    await reconciler.start();
+    loops = startTasks(tasks, log);
+  }
+
+  async function stopWork(): Promise<void> {
+    await topups.drained();
+    await reconciler.stop();
+    for (const loop of loops) await loop.stop();
+  }
+
+  return {
+    topups: {
+      topUp(request) {
+        if (paused) throw unavailable('the sandbox, which is being reset,');
+        return topups.topUp(request);
+      },
+    } satisfies Topups,
+    payments: createPaymentStatuses(pool),
+    paymentLookups: createPaymentLookups(pool),
+    signIn,
+    apiKeys: createApiKeyCheck({ db: pool, clock }),
+    walletKeys: createWalletKeys({ db: pool, clock, domains: config.siwxDomains }),
+    /** For the sandbox: keys with credit that nobody paid for. */
+    createFundedKey: (order: FundedKeyOrder) => createFundedKey(pool, order),
+    credit: createCustomerCredit(pool),
+    channels,
+    accounts: createAccounts(pool, network => findEvmNetwork(network)?.environment ?? 'live'),
+    paymentOptions: evm.map(({ network }) => toOption(network, config.evmPayTo)),
+    readiness: checkReadiness({ pool, databaseUrl: config.databaseUrl, cells, evm }),
+    /** Finishes what a crash left open and starts the background work. */
+    start,
+    /** Runs `work` while no payment is under way and nothing is remembered of what it replaces. */
+    async whilePaused(work: () => Promise<void>) {
+      if (paused) throw unavailable('the sandbox, which is being reset,');
+      paused = true;
+      try {
+        await stopWork();
+        await work();
+      } finally {
+        for (const { sender } of evm) sender.forget();
+        await start();
+        paused = false;
+      }
+    },
+    /** Waits for settlements under way, then closes everything. */
+    async stop() {
+      await stopWork();
+      await pool.end();
+    },
+  };
+}
