@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
+import { ADMIN_PREFIX, adminApi } from './admin/admin-api.ts';
 import type { Config } from './config/config.ts';
 import { DRIA_PREFIX, driaDialect } from './dialects/dria/index.ts';
 import { veniceDialect } from './dialects/venice/index.ts';
@@ -82,6 +83,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       clock: options.clock,
     });
   }
+  if (config.adminApiKey) await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey });
   if (options.sandbox) await app.register(sandboxRoutes, options.sandbox);
   await serveApiPages(app);
   return app;

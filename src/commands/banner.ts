@@ -6,6 +6,7 @@ export function sandboxBanner(sandbox: {
   origin: string;
   networks: readonly SandboxNetwork[];
   databaseUrl: string;
+  adminApiKey: string;
   lost: boolean;
 }): string {
   const { origin, networks } = sandbox;
@@ -18,6 +19,7 @@ export function sandboxBanner(sandbox: {
     `  gateway   ${origin}`,
     `  docs      ${origin}/docs`,
     `  database  ${database.host}${database.pathname}  (its URL: ${origin}/sandbox/v1/info)`,
+    `  operator  ${origin}/admin/v1  Authorization: Bearer ${sandbox.adminApiKey}`,
     ...networks.map(n => `  chain     ${n.network}  ${n.rpcUrl}`),
     ...(sandbox.lost
       ? ['', '  The saved chain could not be restored, so database and chain were started empty.']

@@ -63,6 +63,7 @@ export async function dev(): Promise<void> {
     PUBLIC_ORIGIN: origin,
     EVM_PAY_TO: settings.evmPayTo || keys.evmPayTo,
     EVM_PRIVATE_KEY: keys.evmPrivateKey,
+    ADMIN_API_KEY: settings.adminApiKey || keys.adminApiKey,
     ...Object.fromEntries(chains.map(({ network, chain }) => [network.rpcSetting, chain.rpcUrl])),
   });
   const services = createServices(config, { log, clock: systemClock });
@@ -94,7 +95,9 @@ export async function dev(): Promise<void> {
   const app = await buildApp({ config, services, log, clock: systemClock, sandbox });
   await services.start();
   await app.listen({ host: config.host, port: config.port });
-  process.stdout.write(sandboxBanner({ origin, networks, databaseUrl, lost }));
+  process.stdout.write(
+    sandboxBanner({ origin, networks, databaseUrl, adminApiKey: config.adminApiKey, lost }),
+  );
   await stopOnSignal(app, [services.stop, ...chains.map(({ chain }) => chain.stop), postgres.stop], log);
 }
 

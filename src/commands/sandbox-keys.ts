@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Static, Type } from 'typebox';
@@ -7,6 +8,7 @@ import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 const SandboxKeys = Type.Object({
   evmPrivateKey: Type.String({ pattern: '^0x[0-9a-f]{64}$' }),
   evmReceiverKey: Type.String({ pattern: '^0x[0-9a-f]{64}$' }),
+  adminApiKey: Type.String({ minLength: 32 }),
 });
 
 /** Private keys with the addresses that they control. */
@@ -20,15 +22,20 @@ export type SandboxKeys = Static<typeof SandboxKeys> & { evmSender: string; evmP
  */
 export function loadSandboxKeys(dataDir: string): SandboxKeys {
   const file = path.join(dataDir, 'sandbox-keys.json');
-  if (!existsSync(file)) {
-    mkdirSync(dataDir, { recursive: true });
-    const fresh: Static<typeof SandboxKeys> = {
-      evmPrivateKey: generatePrivateKey(),
-      evmReceiverKey: generatePrivateKey(),
-    };
-    writeFileSync(file, `${JSON.stringify(fresh, null, 2)}\n`, { mode: 0o600 });
-  }
-  const keys = Value.Parse(SandboxKeys, JSON.parse(readFileSync(file, 'utf8')));
+  const kept: unknown = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+  // A folder of an earlier version lacks the keys that came later.
+  const complete = { ...newKeys(), ...(kept as Partial<Static<typeof SandboxKeys>>) };
+  const keys = Value.Parse(SandboxKeys, complete);
+  mkdirSync(dataDir, { recursive: true });
+  writeFileSync(file, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 });
   const address = (key: string) => privateKeyToAddress(key as `0x${string}`).toLowerCase();
   return { ...keys, evmSender: address(keys.evmPrivateKey), evmPayTo: address(keys.evmReceiverKey) };
+}
+
+function newKeys(): Static<typeof SandboxKeys> {
+  return {
+    evmPrivateKey: generatePrivateKey(),
+    evmReceiverKey: generatePrivateKey(),
+    adminApiKey: `sandbox_${randomBytes(24).toString('hex')}`,
+  };
 }

@@ -28,6 +28,8 @@ export interface Config {
   /** JSON-RPC URLs by the name of their setting. */
   rpcUrls: Readonly<Record<RpcSetting, string>>;
   facilitators: readonly string[];
+  /** Empty: the operator's API is off. */
+  adminApiKey: string;
   siwxDomains: readonly string[];
   /** CIDRs of the load balancers, or false. */
   trustProxy: false | string[];
@@ -84,6 +86,9 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     if (name !== 'embedded')
       problems.push(`FACILITATORS: ${name} is not supported by this version (use embedded)`);
   }
+  if (values.ADMIN_API_KEY && !/^[\x21-\x7e]{32,256}$/.test(values.ADMIN_API_KEY)) {
+    problems.push('ADMIN_API_KEY must be 32 to 256 characters without spaces');
+  }
   const domains = parseList(values.SIWX_DOMAINS);
   return {
     mode,
@@ -99,6 +104,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     evmPrivateKey: values.EVM_PRIVATE_KEY,
     rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL, BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL },
     facilitators,
+    adminApiKey: values.ADMIN_API_KEY,
     siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
     trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
     rateLimits: values.RATE_LIMITS === 'on',
@@ -135,6 +141,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     ...config,
     databaseUrl: mask(config.databaseUrl),
     evmPrivateKey: mask(config.evmPrivateKey),
+    adminApiKey: mask(config.adminApiKey),
     rpcUrls: Object.fromEntries(Object.entries(config.rpcUrls).map(([name, url]) => [name, mask(url)])),
   };
 }

@@ -13,6 +13,11 @@ export const SETTINGS = {
   BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
   BASE_SEPOLIA_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base Sepolia node', secret: true },
   FACILITATORS: { fallback: 'embedded', about: 'ordered list of facilitators (this version: embedded)' },
+  ADMIN_API_KEY: {
+    fallback: '',
+    about: 'key of the operator’s API, 32 characters or more (off without)',
+    secret: true,
+  },
   SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
   TRUST_PROXY: {
     fallback: 'off',

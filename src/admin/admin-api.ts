@@ -1,0 +1,33 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { FastifyInstance } from 'fastify';
+import { GatewayError } from '../lib/errors.ts';
+
+/** Where every route of the operator's API lies. */
+export const ADMIN_PREFIX = '/admin/v1';
+
+export interface AdminOptions {
+  /** `ADMIN_API_KEY`: who knows it is the operator. */
+  apiKey: string;
+}
+
+/**
+ * The operator's API: nothing below the prefix is answered, not even that a route does not exist, before
+ * `Authorization: Bearer $ADMIN_API_KEY` was checked. Parts add their routes here.
+ */
+export async function adminApi(app: FastifyInstance, options: AdminOptions): Promise<void> {
+  const wanted = digest(options.apiKey);
+  app.addHook('onRequest', async request => {
+    const [, presented] = /^Bearer ([\x21-\x7e]{1,256})$/i.exec(request.headers.authorization ?? '') ?? [];
+    // Digests have one length, so the comparison tells nothing about how much of a guess was right.
+    if (presented === undefined || !timingSafeEqual(digest(presented), wanted)) {
+      throw new GatewayError('unauthorized', 'this needs the header Authorization: Bearer <ADMIN_API_KEY>');
+    }
+  });
+  app.setNotFoundHandler(request => {
+    throw new GatewayError('not_found', `there is no route ${request.method} ${request.url.split('?')[0]}`);
+  });
+}
+
+function digest(key: string): Buffer {
+  return createHash('sha256').update(key).digest();
+}
