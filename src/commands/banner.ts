@@ -1,13 +1,22 @@
 import { VERSION } from '../lib/version.ts';
 import type { SandboxNetwork } from '../sandbox/routes.ts';
 
+/** Why a sandbox that had data begins anew. */
+export type Emptied = 'chain lost' | 'other migrations';
+
+const EMPTIED: Record<Emptied, string> = {
+  'chain lost': 'The saved chain could not be restored, so database and chain were started empty.',
+  'other migrations':
+    'The saved database was made by another version, so database and chain were started empty.',
+};
+
 /** What a newcomer sees when the sandbox is up: where everything is and one request that works. */
 export function sandboxBanner(sandbox: {
   origin: string;
   networks: readonly SandboxNetwork[];
   databaseUrl: string;
   adminApiKey: string;
-  lost: boolean;
+  emptied: Emptied | undefined;
 }): string {
   const { origin, networks } = sandbox;
   const database = new URL(sandbox.databaseUrl);
@@ -21,9 +30,7 @@ export function sandboxBanner(sandbox: {
     `  database  ${database.host}${database.pathname}  (its URL: ${origin}/sandbox/v1/info)`,
     `  operator  ${origin}/admin/v1  Authorization: Bearer ${sandbox.adminApiKey}`,
     ...networks.map(n => `  chain     ${n.network}  ${n.rpcUrl}`),
-    ...(sandbox.lost
-      ? ['', '  The saved chain could not be restored, so database and chain were started empty.']
-      : []),
+    ...(sandbox.emptied ? ['', `  ${EMPTIED[sandbox.emptied]}`] : []),
     '',
     'Ask what a top-up costs:',
     `  curl -i -X POST ${origin}/api/v1/x402/top-up`,

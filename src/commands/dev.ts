@@ -1,7 +1,8 @@
 import { buildApp } from '../app.ts';
 import { EVM_NETWORKS } from '../chains/evm-networks.ts';
 import { loadConfig } from '../config/config.ts';
-import { emptyDatabase, migrate } from '../db/migrate.ts';
+import { emptyDatabase, migrate, readMigrationState } from '../db/migrate.ts';
+import type { MigrationState } from '../db/migration-files.ts';
 import { DEFAULT_CELL } from '../db/queryable.ts';
 import { createLog } from '../http/log.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -23,8 +24,9 @@ const SIGN_IN_DOMAINS = '127.0.0.1,localhost,api.venice.ai,venice.ai';
 
 /**
  * The sandbox: a real PostgreSQL, local chains and the gateway in front of them, with nothing to configure.
- * Database and chains are one snapshot: when a chain cannot be restored, everything starts empty, because
- * credit without its payments would be a lie, and payments without their credit a second credit.
+ * Database and chains are one snapshot: when a chain cannot be restored, or other files have migrated the
+ * database, everything starts empty, because credit without its payments would be a lie, and payments without
+ * their credit a second credit.
  */
 export async function dev(): Promise<void> {
   const settings = loadConfig('sandbox', withSandboxDefaults(process.env));
@@ -48,11 +50,14 @@ export async function dev(): Promise<void> {
     ),
   ]);
   const { databaseUrl } = postgres;
-  await migrate({ databaseUrl, cells: CELLS, log: report });
-  const lost = !postgres.fresh && chains.some(({ chain }) => !chain.restored);
-  if (lost) {
+  const database = { databaseUrl, cells: CELLS, log: report };
+  const chainLost = !postgres.fresh && chains.some(({ chain }) => !chain.restored);
+  const emptied = chainLost ? 'chain lost' : migratedByOthers(await readMigrationState(database));
+  if (emptied) {
     for (const { chain } of chains) if (chain.restored) await chain.reset();
-    await emptyDatabase({ databaseUrl, cells: CELLS });
+    await emptyDatabase(database);
+  } else {
+    await migrate(database);
   }
 
   for (const { chain } of chains) await chain.fundGas(keys.evmSender, GAS_WEI);
@@ -96,9 +101,14 @@ export async function dev(): Promise<void> {
   await services.start();
   await app.listen({ host: config.host, port: config.port });
   process.stdout.write(
-    sandboxBanner({ origin, networks, databaseUrl, adminApiKey: config.adminApiKey, lost }),
+    sandboxBanner({ origin, networks, databaseUrl, adminApiKey: config.adminApiKey, emptied }),
   );
   await stopOnSignal(app, [services.stop, ...chains.map(({ chain }) => chain.stop), postgres.stop], log);
+}
+
+/** Another release or branch has used this folder: its tables may look right and mean something else. */
+function migratedByOthers({ changed, late, gone }: MigrationState): 'other migrations' | undefined {
+  return changed.length + late.length + gone.length > 0 ? 'other migrations' : undefined;
 }
 
 function withSandboxDefaults(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

@@ -4,12 +4,14 @@ import { createLog } from '../http/log.ts';
 import { systemClock } from '../lib/clock.ts';
 import { createServices } from '../services/services.ts';
 import { stopOnSignal } from './lifecycle.ts';
+import { requireMigrated } from './migrate.ts';
 
 /** The production server. It refuses to start on a bad configuration, and never migrates by itself. */
 export async function serve(): Promise<void> {
   const config = loadConfig('serve', process.env);
   const log = createLog(config.logLevel);
   log.info({ config: describeConfig(config) }, 'effective configuration');
+  await requireMigrated(config.databaseUrl);
   const services = createServices(config, { log, clock: systemClock });
   const app = await buildApp({ config, services, log, clock: systemClock });
   await services.start();

@@ -1,14 +1,15 @@
-import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { runner } from 'node-pg-migrate';
 import { Client } from 'pg';
+import {
+  compareMigrations,
+  describeConflicts,
+  MIGRATIONS_ROOT,
+  type MigrationState,
+  recordChecksums,
+  targetsOf,
+} from './migration-files.ts';
 import type { CellName } from './queryable.ts';
-
-/** Schema of the tables that name who owns what and where: customers, identities, payment claims. */
-export const DIRECTORY_SCHEMA = 'directory';
-
-const MIGRATIONS_ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../migrations');
 
 /** Any constant will do; it only has to differ from other programs' locks in the same database. */
 const MIGRATION_LOCK_KEY = 4020_8453n;
@@ -16,15 +17,9 @@ const MIGRATION_LOCK_KEY = 4020_8453n;
 export interface MigrateOptions {
   databaseUrl: string;
   cells: readonly CellName[];
+  /** Folder with the subfolders `directory` and `cell`; the project's own when absent. */
+  root?: string;
   log?: (message: string) => void;
-}
-
-/** Which folder of migrations each schema is built from. */
-function targetsOf(cells: readonly CellName[]): { folder: string; schema: string }[] {
-  return [
-    { folder: 'directory', schema: DIRECTORY_SCHEMA },
-    ...cells.map(cell => ({ folder: 'cell', schema: cell as string })),
-  ];
 }
 
 async function withClient<T>(databaseUrl: string, work: (client: Client) => Promise<T>): Promise<T> {
@@ -46,22 +41,26 @@ async function withClient<T>(databaseUrl: string, work: (client: Client) => Prom
  * unqualified names; the schema is set by the runner, so one file serves every cell. A session
  * advisory lock makes replicas that start together wait for each other; `lock_timeout` bounds the wait.
  * @returns names of the migrations that ran.
+ * @throws when a migration that ran has another text now, or one was added before it: nothing is run then.
  */
 export function migrate(options: MigrateOptions): Promise<string[]> {
+  const { root = MIGRATIONS_ROOT, cells } = options;
   const log = (message: string) => options.log?.(message);
   return withClient(options.databaseUrl, async client => {
     await client.query("SET lock_timeout = '60s'");
     await client.query({ text: 'SELECT pg_advisory_lock($1)', values: [MIGRATION_LOCK_KEY] });
     await client.query('SET lock_timeout = 0');
+    const conflicts = describeConflicts(await compareMigrations(client, cells, root));
+    if (conflicts.length > 0) throw new Error(conflicts.join('\n'));
     const ran: string[] = [];
-    for (const { folder, schema } of targetsOf(options.cells)) {
+    for (const target of targetsOf(cells)) {
+      const { folder, schema } = target;
+      await recordChecksums(client, target, root);
       const done = await runner({
         dbClient: client,
-        dir: path.join(MIGRATIONS_ROOT, folder),
+        dir: path.join(root, folder),
         schema,
-        createSchema: true,
         migrationsSchema: schema,
-        createMigrationsSchema: true,
         migrationsTable: 'migration',
         direction: 'up',
         noLock: true,
@@ -74,30 +73,9 @@ export function migrate(options: MigrateOptions): Promise<string[]> {
   });
 }
 
-/** Compares the database with the files and changes nothing. @returns names of the missing migrations. */
-export function findMissingMigrations(options: MigrateOptions): Promise<string[]> {
-  return withClient(options.databaseUrl, async client => {
-    const missing: string[] = [];
-    for (const { folder, schema } of targetsOf(options.cells)) {
-      const files = await readdir(path.join(MIGRATIONS_ROOT, folder));
-      const names = files.filter(file => file.endsWith('.sql')).map(file => file.replace(/\.sql$/, ''));
-      const table = `"${schema}".migration`;
-      const exists = await client.query<{ found: boolean }>('SELECT to_regclass($1) IS NOT NULL AS found', [
-        table,
-      ]);
-      const ran = exists.rows[0]?.found
-        ? await client.query<{ name: string }>(`SELECT name FROM ${table}`)
-        : { rows: [] };
-      const done = new Set(ran.rows.map(row => row.name));
-      missing.push(
-        ...names
-          .filter(name => !done.has(name))
-          .sort()
-          .map(name => `${schema}/${name}`),
-      );
-    }
-    return missing;
-  });
+/** Compares the database with the files and changes nothing. */
+export function readMigrationState(options: MigrateOptions): Promise<MigrationState> {
+  return withClient(options.databaseUrl, client => compareMigrations(client, options.cells, options.root));
 }
 
 /** Drops everything and migrates anew: what the sandbox calls an empty database. */

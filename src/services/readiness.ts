@@ -1,5 +1,6 @@
 import type { Pool } from 'pg';
-import { findMissingMigrations } from '../db/migrate.ts';
+import { readMigrationState } from '../db/migrate.ts';
+import { describeConflicts, describeMissing } from '../db/migration-files.ts';
 import type { CellName } from '../db/queryable.ts';
 import type { ReadinessCheck } from '../http/health.ts';
 import { withDeadline } from '../lib/deadline.ts';
@@ -43,9 +44,10 @@ export function checkReadiness(deps: {
   /** Migrations only ever move forward, so once they are complete they stay complete for this process. */
   async function checkMigrations(): Promise<string[]> {
     if (migrated) return [];
-    const missing = await findMissingMigrations(deps);
-    migrated = missing.length === 0;
-    return missing.map(name => `migration ${name} has not run: topup-gateway migrate`);
+    const state = await readMigrationState(deps);
+    const problems = [...describeConflicts(state), ...describeMissing(state)];
+    migrated = problems.length === 0;
+    return problems;
   }
 
   /** Credit needs a partition of the log; the months ahead are made daily, so a month's notice is an alarm. */

@@ -47,7 +47,7 @@ async function actual(client: Client): Promise<Shape> {
   const tables = `SELECT c.oid, n.nspname || '.' || c.relname AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname IN ('directory', '${DEFAULT_CELL}') AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-      AND c.relname <> 'migration'`;
+      AND c.relname NOT IN ('migration', 'migration_checksum')`;
   const columns = await client.query<{ table: string; column: string; type: string }>(
     `SELECT t.name AS table, a.attname AS column,
        format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END AS type

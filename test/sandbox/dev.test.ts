@@ -4,6 +4,7 @@ import { chmod, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promise
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Client } from 'pg';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { encodeBase64Json } from '../../src/lib/base64.ts';
@@ -165,6 +166,23 @@ describe('npm run dev', () => {
     await rm(path.join(folder, 'lost', 'evm-8453', 'state.json.gz'));
     const second = await startSandbox('lost');
     expect(second.banner).toContain('could not be restored');
+    expect(await topUp(second)).toMatchObject({ status: 200, body: { data: { newBalance: 10 } } });
+  });
+
+  it('empties database and chain when another version has migrated the database, and says so', async () => {
+    const first = await startSandbox('other');
+    const { header } = await topUp(first);
+    const { databaseUrl } = (await call(first, '/sandbox/v1/info')).body as unknown as Info;
+    const client = new Client({ connectionString: databaseUrl });
+    await client.connect();
+    await client.query("UPDATE cell_0.migration_checksum SET sha256 = 'another' WHERE name LIKE '0004%'");
+    await client.end();
+    await stop(first.child, 'SIGINT');
+    const second = await startSandbox('other');
+    expect(second.banner).toContain('made by another version');
+    expect(
+      await call(second, '/api/v1/x402/top-up', undefined, { 'payment-signature': header }),
+    ).toMatchObject({ status: 400, body: { error: 'PAYMENT_VERIFICATION_FAILED' } });
     expect(await topUp(second)).toMatchObject({ status: 200, body: { data: { newBalance: 10 } } });
   });
 
