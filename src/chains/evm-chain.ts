@@ -9,7 +9,7 @@ import {
 import { GatewayError } from '../lib/errors.ts';
 import type { Chain, ObservedTransfer, ProofHint, SettlementProof } from '../ports/chain.ts';
 import type { EvmClient, EvmLog, EvmReceipt } from '../ports/evm-client.ts';
-import type { ExactPayment } from '../ports/payment.ts';
+import { type Eip3009Payment, type ExactPayment, requireKind } from '../ports/payment.ts';
 import type { EvmNetwork } from './evm-networks.ts';
 
 /** Call data of `DOMAIN_SEPARATOR()` and `decimals()`, checked against our table at start. */
@@ -38,7 +38,8 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
   }
 
   /** Receipt first, because it is one call and usually enough; logs when nobody told us the transaction. */
-  async function proveSettlement(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
+  async function proveSettlement(given: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
+    const payment = requireKind(given, 'eip3009');
     let reverted: { transaction: string; block: bigint } | undefined;
     for (const hash of hint.transactions) {
       const receipt = await client.receipt(hash);
@@ -54,12 +55,12 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
     }
     // At the block of the revert, and not the newest: another node behind the same URL may not know that one yet.
     if (reverted && !(await isConsumed(payment, reverted.block))) {
-      return { kind: 'reverted', transaction: reverted.transaction };
+      return { kind: 'reverted', transaction: reverted.transaction, usableUntilMs: expiryMs(payment) };
     }
     return proveByState(payment, hint);
   }
 
-  async function proveByState(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
+  async function proveByState(payment: Eip3009Payment, hint: ProofHint): Promise<SettlementProof> {
     if (await isConsumed(payment)) return searchLogs(payment, hint.fromBlock);
     if (mayBeExpired(payment)) {
       // Unused at a block that cannot be undone and that is past the limit: no later block can use it.
@@ -71,19 +72,19 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
     return { kind: 'unknown', used: false };
   }
 
-  async function isConsumed(payment: ExactPayment, block?: bigint): Promise<boolean> {
+  async function isConsumed(payment: Eip3009Payment, block?: bigint): Promise<boolean> {
     const { from, nonce } = payment.authorization;
     const data = authorizationStateCallData(from, nonce);
     return BigInt(await client.call(payment.asset, data, block === undefined ? {} : { block })) !== 0n;
   }
 
   /** Our clock only decides whether to ask; the proof of expiry is the chain's. */
-  function mayBeExpired(payment: ExactPayment): boolean {
-    return BigInt(clock.nowMs()) >= payment.authorization.validBefore * 1000n;
+  function mayBeExpired(payment: Eip3009Payment): boolean {
+    return clock.nowMs() >= expiryMs(payment);
   }
 
   /** Finds who consumed the authorization: the events are indexed by payer and nonce. */
-  async function searchLogs(payment: ExactPayment, fromBlock: bigint): Promise<SettlementProof> {
+  async function searchLogs(payment: Eip3009Payment, fromBlock: bigint): Promise<SettlementProof> {
     const newest = await readHead();
     const { from, nonce } = payment.authorization;
     const events = [EIP3009_TOPICS.authorizationUsed, EIP3009_TOPICS.authorizationCanceled];
@@ -108,7 +109,7 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
   }
 
   async function readReceipt(
-    payment: ExactPayment,
+    payment: Eip3009Payment,
     receipt: EvmReceipt,
   ): Promise<SettlementProof | undefined> {
     const found = findTransfer(payment, receipt);
@@ -137,7 +138,7 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
  * payer's next Transfer after our nonce is ours, also when one transaction carries many authorizations.
  */
 function findTransfer(
-  payment: ExactPayment,
+  payment: Eip3009Payment,
   receipt: EvmReceipt,
 ): ObservedTransfer | 'elsewhere' | undefined {
   const { from, nonce } = payment.authorization;
@@ -165,6 +166,10 @@ function findTransfer(
     to,
     amountBaseUnits: BigInt(transfer.data),
   };
+}
+
+function expiryMs({ authorization }: Eip3009Payment): number {
+  return Number(authorization.validBefore * 1000n);
 }
 
 function isTransferFrom(log: EvmLog, from: string): boolean {

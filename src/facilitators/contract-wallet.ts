@@ -7,12 +7,12 @@ import { assert } from '../lib/assert.ts';
 import type { TokenDomain } from '../lib/eip3009.ts';
 import { type EvmClient, EvmRevertError } from '../ports/evm-client.ts';
 import type { VerifyResult } from '../ports/facilitator.ts';
-import type { ExactPayment } from '../ports/payment.ts';
+import type { Eip3009Payment } from '../ports/payment.ts';
 
 /** Decides whether a wallet that is a contract agrees to a payment (ERC-1271). */
 export interface ContractWalletVerifier {
   /** @returns the refusal, or undefined when the signature is good. Throws `unavailable` when the node is down. */
-  verify(payment: ExactPayment): Promise<VerifyResult | undefined>;
+  verify(payment: Eip3009Payment): Promise<VerifyResult | undefined>;
 }
 
 type Signer = Parameters<typeof toFacilitatorEvmSigner>[0];
@@ -90,7 +90,7 @@ export function createContractWalletVerifier(
   }
 }
 
-function toRequirements(payment: ExactPayment, token: TokenDomain): PaymentRequirements {
+function toRequirements(payment: Eip3009Payment, token: TokenDomain): PaymentRequirements {
   return {
     scheme: 'exact',
     network: payment.network as `${string}:${string}`,
@@ -102,7 +102,7 @@ function toRequirements(payment: ExactPayment, token: TokenDomain): PaymentRequi
   };
 }
 
-function toPayload(payment: ExactPayment, accepted: PaymentRequirements): PaymentPayload {
+function toPayload(payment: Eip3009Payment, accepted: PaymentRequirements): PaymentPayload {
   const { from, to, value, validAfter, validBefore, nonce, signature } = payment.authorization;
   return {
     x402Version: 2,

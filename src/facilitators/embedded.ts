@@ -11,7 +11,7 @@ import { GatewayError, unavailable } from '../lib/errors.ts';
 import { recoverAddress } from '../lib/secp256k1.ts';
 import { type EvmClient, EvmRevertError } from '../ports/evm-client.ts';
 import type { Facilitator, SettleResult, VerifyResult } from '../ports/facilitator.ts';
-import type { ExactPayment } from '../ports/payment.ts';
+import { type Eip3009Payment, type ExactPayment, requireKind } from '../ports/payment.ts';
 import type { ContractWalletVerifier } from './contract-wallet.ts';
 import type { EvmSender } from './evm-sender.ts';
 
@@ -53,14 +53,15 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     return network;
   }
 
-  function isSignedByKey(payment: ExactPayment): boolean {
+  function isSignedByKey(payment: Eip3009Payment): boolean {
     const { authorization } = payment;
     if (authorization.signature.length !== 132) return false;
     const digest = authorizationDigest(networkOf(payment).separator, authorization);
     return recoverAddress(digest, authorization.signature) === authorization.from;
   }
 
-  async function verify(payment: ExactPayment): Promise<VerifyResult> {
+  async function verify(given: ExactPayment): Promise<VerifyResult> {
+    const payment = requireKind(given, 'eip3009');
     const { client, contractWallets, sender, settleGas } = networkOf(payment);
     const { authorization } = payment;
     if (!isSignedByKey(payment)) {
@@ -93,8 +94,11 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     if (capacity.affordableGas < settleGas * BigInt(capacity.waiting + 1)) throw unavailable(part);
   }
 
-  async function settle(paymentId: string, payment: ExactPayment): Promise<SettleResult> {
+  async function settle(paymentId: string, given: ExactPayment): Promise<SettleResult> {
     try {
+      const payment = requireKind(given, 'eip3009');
+      const untimely = checkValidity(payment, clock);
+      if (untimely) return { ...untimely, kind: 'not_submitted' };
       const { sender, settleGas } = networkOf(payment);
       const { authorization } = payment;
       return await sender.send(paymentId, {
@@ -110,18 +114,21 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
   return {
     name: 'embedded',
     supports: network => byNetwork.has(network),
-    verifySignature: payment => Promise.resolve(isSignedByKey(payment)),
+    verifySignature: payment => Promise.resolve(isSignedByKey(requireKind(payment, 'eip3009'))),
     verify,
     checkCapacity,
     settle,
+    transactionsOf: (paymentId, network) => networkOf({ network }).sender.transactionsOf(paymentId),
   };
 }
 
-function invalid(reason: string, message: string): VerifyResult {
+type Refusal = Extract<VerifyResult, { kind: 'invalid' }>;
+
+function invalid(reason: string, message: string): Refusal {
   return { kind: 'invalid', reason, message };
 }
 
-function checkValidity(payment: ExactPayment, clock: Clock): VerifyResult | undefined {
+function checkValidity(payment: Eip3009Payment, clock: Clock): Refusal | undefined {
   const now = BigInt(Math.floor(clock.nowMs() / 1000));
   const { validAfter, validBefore } = payment.authorization;
   if (validBefore < now + MIN_VALIDITY_SECONDS) {
@@ -144,7 +151,7 @@ function checkValidity(payment: ExactPayment, clock: Clock): VerifyResult | unde
 
 /** The token refused the transfer in simulation: tell the payer why, as precisely as two reads allow. */
 async function diagnose(
-  payment: ExactPayment,
+  payment: Eip3009Payment,
   client: EvmClient,
   error: EvmRevertError,
 ): Promise<VerifyResult> {
@@ -153,7 +160,7 @@ async function diagnose(
     client.call(payment.asset, authorizationStateCallData(from, nonce)),
     client.call(payment.asset, balanceOfCallData(from)),
   ]);
-  if (BigInt(state) !== 0n) return { kind: 'already_used' };
+  if (BigInt(state) !== 0n) return { kind: 'already_used', reason: 'invalid_exact_evm_nonce_already_used' };
   if (BigInt(balance) < payment.amountBaseUnits) {
     return invalid('invalid_exact_evm_insufficient_balance', 'the wallet does not hold enough USDC');
   }

@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
-import type { SettleResult } from '../ports/facilitator.ts';
+import type { OwnTransactions, SettleResult } from '../ports/facilitator.ts';
 import type { SenderStore, SignedTransaction } from '../ports/sender-store.ts';
 import { createGasPrice } from './evm-gas-price.ts';
 import { type OutgoingCall, offeredFees, type SigningKey, signTransaction } from './evm-transaction.ts';
@@ -21,6 +21,8 @@ export interface EvmSender {
   readonly address: string;
   /** Signs, stores and sends; a payment has one live transaction however often this is called. */
   send(paymentId: string, call: OutgoingCall): Promise<SettleResult>;
+  /** Every hash signed for a payment; live are those of its newest nonce, because an older one may be given up. */
+  transactionsOf(paymentId: string): Promise<OwnTransactions>;
   /** One round of care for what was stored and is not mined. */
   maintain(): Promise<void>;
   /** At most a second old. @throws unavailable when the node or the database does not answer. */
@@ -128,6 +130,11 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
       // The answer of the node does not matter: a lost answer and "already known" are successes we cannot see.
       await client.sendRawTransaction(signed.raw).catch(() => undefined);
       return { kind: 'submitted', transaction: signed.hash };
+    },
+    async transactionsOf(paymentId) {
+      const signed = await store.findByPayment(paymentId);
+      const live = signed.filter(({ nonce }) => nonce === signed[0]?.nonce);
+      return { all: signed.map(({ hash }) => hash), live: live.map(({ hash }) => hash) };
     },
     maintain: () => maintenance.round(),
     capacity() {

@@ -4,8 +4,7 @@ import type { ExactPayment } from '../ports/payment.ts';
 
 const Digits = Type.String({ pattern: '^(0|[1-9][0-9]*)$' });
 
-/** The signed permission as it is stored: integers are decimal strings, because JSON numbers lose them. */
-const StoredPayment = Type.Object({
+const terms = {
   scheme: Type.Literal('exact'),
   network: Type.String(),
   asset: Type.String(),
@@ -13,8 +12,13 @@ const StoredPayment = Type.Object({
   payer: Type.String(),
   amountBaseUnits: Digits,
   identity: Type.String(),
+};
+
+/** The signed permission as it is stored: integers are decimal strings, because JSON numbers lose them. */
+const StoredEip3009 = Type.Object({
+  ...terms,
+  kind: Type.Literal('eip3009'),
   authorization: Type.Object({
-    kind: Type.Literal('eip3009'),
     from: Type.String(),
     to: Type.String(),
     value: Digits,
@@ -25,6 +29,20 @@ const StoredPayment = Type.Object({
   }),
 });
 
+const StoredSolana = Type.Object({
+  ...terms,
+  kind: Type.Literal('solana'),
+  transaction: Type.Object({
+    wire: Type.String(),
+    feePayer: Type.String(),
+    blockhash: Type.String(),
+    source: Type.String(),
+    destination: Type.String(),
+  }),
+});
+
+const StoredPayment = Type.Union([StoredEip3009, StoredSolana]);
+
 export function encodeSigned(payment: ExactPayment): string {
   return JSON.stringify(payment, (_, value: unknown) =>
     typeof value === 'bigint' ? value.toString() : value,
@@ -34,10 +52,12 @@ export function encodeSigned(payment: ExactPayment): string {
 /** @throws when the stored object is not what {@link encodeSigned} writes: the row was changed by hand. */
 export function decodeSigned(stored: unknown): ExactPayment {
   const payment: Static<typeof StoredPayment> = Value.Parse(StoredPayment, stored);
+  const amountBaseUnits = BigInt(payment.amountBaseUnits);
+  if (payment.kind === 'solana') return { ...payment, amountBaseUnits };
   const { authorization } = payment;
   return {
     ...payment,
-    amountBaseUnits: BigInt(payment.amountBaseUnits),
+    amountBaseUnits,
     authorization: {
       ...authorization,
       value: BigInt(authorization.value),

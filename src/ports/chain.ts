@@ -19,11 +19,18 @@ export interface ObservedTransfer {
 export type SettlementProof =
   /** The money arrived; `confirmations` counts the transfer's own block as one. */
   | { kind: 'transferred'; transfer: ObservedTransfer; confirmations: number }
-  /** It can never arrive: cancelled, expired unused at a safe block, or its nonce spent on another receiver. */
-  | { kind: 'impossible'; reason: 'cancelled' | 'expired' | 'used_elsewhere' }
-  /** Our transaction was mined and reverted; the authorization itself is still unused. */
-  | { kind: 'reverted'; transaction: string }
-  /** Not known yet. `used` says that the authorization is consumed on chain but its log was not found. */
+  /**
+   * It can never arrive: cancelled, expired unused for good, its nonce spent on another receiver, or executed
+   * once and failed where nothing can be executed twice.
+   */
+  | {
+      kind: 'impossible';
+      reason: 'cancelled' | 'expired' | 'used_elsewhere' | 'failed_on_chain';
+      transaction?: string;
+    }
+  /** Our transaction was mined and reverted; anybody may still use the permission until then (Unix ms). */
+  | { kind: 'reverted'; transaction: string; usableUntilMs: number }
+  /** Not known yet. `used` says that the permission is consumed on chain but its transfer was not found. */
   | { kind: 'unknown'; used: boolean };
 
 /** Where to look for a settlement. */

@@ -1,12 +1,11 @@
-/**
- * A payment as the core sees it: the protocol's version and header names are gone, the signed bytes are
- * not. The x402 v2 objects are kept because facilitators speak them.
- */
-export interface ExactPayment {
+import { assert } from '../lib/assert.ts';
+
+/** What every signed payment says, however it is signed. */
+interface PaymentTerms {
   scheme: 'exact';
   /** CAIP-2, e.g. `eip155:8453`. */
   network: string;
-  /** Token address in canonical form (EVM: lower-case). */
+  /** Token address in canonical form (EVM: lower-case, Solana: base58 as it is). */
   asset: string;
   /** Receiver in canonical form. */
   payTo: string;
@@ -16,15 +15,40 @@ export interface ExactPayment {
   amountBaseUnits: bigint;
   /**
    * Unique name of the signed permission, known before anything is sent:
-   * `eip3009:<chainId>:<token>:<from>:<nonce>`, all lower-case.
+   * `eip3009:<chainId>:<token>:<from>:<nonce>` in lower case, or `svm:<genesis>:<sha256 of the message>`.
    */
   identity: string;
+}
+
+export interface Eip3009Payment extends PaymentTerms {
+  kind: 'eip3009';
   authorization: Eip3009Authorization;
+}
+
+export interface SolanaPayment extends PaymentTerms {
+  kind: 'solana';
+  transaction: SolanaTransaction;
+}
+
+/**
+ * A payment as the core sees it: the protocol's version and header names are gone, the signed bytes are
+ * not. The core moves it along; what is inside a kind is the business of its chain and its facilitator.
+ */
+export type ExactPayment = Eip3009Payment | SolanaPayment;
+
+export type PaymentKind = ExactPayment['kind'];
+
+/** Narrows a payment to the kind an adapter was built for; another one never reaches it. */
+export function requireKind<K extends PaymentKind>(
+  payment: ExactPayment,
+  kind: K,
+): Extract<ExactPayment, { kind: K }> {
+  assert(payment.kind === kind, `a ${kind} payment`);
+  return payment as Extract<ExactPayment, { kind: K }>;
 }
 
 /** EIP-3009 TransferWithAuthorization with its signature; addresses and hex are lower-case. */
 export interface Eip3009Authorization {
-  kind: 'eip3009';
   from: string;
   to: string;
   value: bigint;
@@ -36,4 +60,18 @@ export interface Eip3009Authorization {
   nonce: string;
   /** 0x hex; 65 bytes for a key, anything for a contract wallet. */
   signature: string;
+}
+
+/** A Solana transaction that the payer has signed and the fee payer has not; addresses are base58. */
+export interface SolanaTransaction {
+  /** The wire bytes as base64. */
+  wire: string;
+  /** Who pays the network's fee and signs last. */
+  feePayer: string;
+  /** The recent blockhash it names; the chain takes it for about 150 blocks after that one. */
+  blockhash: string;
+  /** Token account the money leaves. */
+  source: string;
+  /** Token account the money comes to. */
+  destination: string;
 }

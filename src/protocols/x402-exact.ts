@@ -1,7 +1,7 @@
 import { decodeBase64Json } from '../lib/base64.ts';
 import { type ErrorCode, GatewayError } from '../lib/errors.ts';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
-import type { Eip3009Authorization, ExactPayment } from '../ports/payment.ts';
+import type { Eip3009Authorization, Eip3009Payment, ExactPayment } from '../ports/payment.ts';
 
 /** What the decoder must know of a way to pay: the addresses in lower case. */
 export interface ExactOption {
@@ -125,7 +125,6 @@ function readAuthorization(payload: Fields, option: ExactOption): Eip3009Authori
     throw refusal('payment_malformed', `${path}.nonce`, 'the nonce must be 32 bytes as 0x hex');
   }
   return {
-    kind: 'eip3009',
     from,
     to: option.payTo,
     value,
@@ -167,9 +166,10 @@ function readSignature(payload: Fields): string {
   return signature.toLowerCase();
 }
 
-function evmPayment(option: ExactOption, authorization: Eip3009Authorization): ExactPayment {
+function evmPayment(option: ExactOption, authorization: Eip3009Authorization): Eip3009Payment {
   const chainId = option.network.slice('eip155:'.length);
   return {
+    kind: 'eip3009',
     scheme: 'exact',
     network: option.network,
     asset: option.asset,

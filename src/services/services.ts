@@ -56,8 +56,6 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     db: pool,
     cells,
     settlement,
-    senderStore,
-    clock,
     log,
     intervalMs: seams.reconcileEveryMs ?? RECONCILE_EVERY_MS,
   });

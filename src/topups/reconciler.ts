@@ -1,19 +1,16 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
-import type { Clock } from '../lib/clock.ts';
 import { type Loop, startLoop } from '../lib/loop.ts';
 import type { Payment } from '../payments/payment.ts';
 import { claimOpenPayments, expireLeases } from '../payments/payment-store.ts';
 import type { SettlementProof } from '../ports/chain.ts';
+import type { OwnTransactions } from '../ports/facilitator.ts';
 import type { Log } from '../ports/log.ts';
-import type { SenderStore, SignedTransaction } from '../ports/sender-store.ts';
 import type { OpenPayment, Settlement } from './settlement.ts';
 
 export interface ReconcilerDeps {
   db: Queryable;
   cells: readonly CellName[];
   settlement: Settlement;
-  senderStore: SenderStore;
-  clock: Clock;
   log: Log;
   intervalMs: number;
 }
@@ -22,8 +19,6 @@ const CLAIM_LIMIT = 20;
 const CLAIM_LEASE_MS = 30_000;
 /** How long one payment is watched in one round; it comes back in the next. */
 const WATCH_MS = 2_000;
-/** Below this a new transaction would only be mined too late. */
-const MIN_VALIDITY_MS = 6_000n;
 
 /**
  * Brings every payment that was left open to its end: after a crash, a time-out or an outage. Replicas share
@@ -31,32 +26,25 @@ const MIN_VALIDITY_MS = 6_000n;
  * bytes take effect once and a credit is booked once.
  */
 export function createReconciler(deps: ReconcilerDeps) {
-  const { db, settlement, clock, log } = deps;
+  const { db, settlement, log } = deps;
   let loop: Loop | undefined;
 
   async function finish(cell: CellName, payment: Payment): Promise<void> {
     const open: OpenPayment = { ...payment, cell };
-    const own = await deps.senderStore.findByPayment(payment.paymentId);
-    const known = [...new Set([...own.map(({ hash }) => hash), payment.transaction])].filter(
-      hash => hash !== undefined,
-    );
     const network = settlement.networkOf(open);
     if (payment.state === 'failed') {
       await settlement.conclude(open, [], 0);
       return;
     }
+    const own = await network.facilitator.transactionsOf(payment.paymentId, payment.signed.network);
+    const known = [...new Set([...own.all, payment.transaction])].filter(hash => hash !== undefined);
     const proof = await settlement.look(network, open, { transactions: known, fromBlock: payment.fromBlock });
     const watched = new Set(transactionsToWatch(own, known, proof));
-    if (proof?.kind === 'unknown' && !proof.used && isStillValid(payment)) {
+    if (proof?.kind === 'unknown' && !proof.used) {
       const result = await network.facilitator.settle(payment.paymentId, payment.signed);
       if (result.kind === 'submitted') watched.add(result.transaction);
     }
     await settlement.conclude(open, [...watched], WATCH_MS);
-  }
-
-  function isStillValid(payment: Payment): boolean {
-    const expiryMs = payment.signed.authorization.validBefore * 1000n;
-    return BigInt(clock.nowMs()) + MIN_VALIDITY_MS < expiryMs;
   }
 
   /** One round over all cells. @returns how many payments were looked at. */
@@ -97,17 +85,16 @@ export function createReconciler(deps: ReconcilerDeps) {
 }
 
 /**
- * Which transactions may end the payment now. A transaction that was given up for a later nonce can still
- * bring the money, but its revert says nothing while the later one may be mined.
+ * Which transactions may end the payment now. A transaction that was given up for another can still bring the
+ * money, but its revert says nothing while the other may be mined.
  */
 function transactionsToWatch(
-  own: readonly SignedTransaction[],
+  own: OwnTransactions,
   known: readonly string[],
   proof: SettlementProof | undefined,
 ): readonly string[] {
   if (proof?.kind === 'transferred') return [proof.transfer.transaction];
-  // Without a transaction to wait for, the authorization's state and logs are searched.
+  // Without a transaction to wait for, the permission's state and logs are searched.
   if (proof?.kind === 'unknown' && proof.used) return [];
-  const [newest] = own;
-  return newest ? own.filter(({ nonce }) => nonce === newest.nonce).map(({ hash }) => hash) : known;
+  return own.live.length > 0 ? own.live : known;
 }

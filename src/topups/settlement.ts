@@ -38,8 +38,8 @@ const FIRST_POLL_MS = 20;
 /** One look at the chain is a few calls; a node that takes longer has not answered. */
 const LOOK_TIMEOUT_MS = 10_000;
 
-/** After the authorization's end, when the chain must have made a safe block past it. */
-const RECHECK_MARGIN_MS = 600_000n;
+/** After a permission's end, when the chain must have made a safe block past it. */
+const RECHECK_MARGIN_MS = 600_000;
 
 /** What a caller that has to come back is told. */
 export const RETRY_AFTER_SECONDS = 3;
@@ -59,8 +59,8 @@ export function createSettlement({ db, networks, log }: SettlementDeps) {
     try {
       const proof = await awaitProof(payment, transactions, waitMs);
       if (proof?.kind === 'transferred') return await credit(payment, proof.transfer, false);
-      if (proof?.kind === 'impossible') return await fail(payment, proof.reason, undefined);
-      if (proof?.kind === 'reverted') return await fail(payment, 'reverted', proof.transaction);
+      if (proof?.kind === 'impossible') return await fail(payment, proof);
+      if (proof?.kind === 'reverted') return await fail(payment, { ...proof, reason: 'reverted' });
       const [transaction] = transactions;
       await notePending(db, cell, paymentId, { reason: 'unproven', ...(transaction ? { transaction } : {}) });
     } catch (error) {
@@ -138,11 +138,11 @@ export function createSettlement({ db, networks, log }: SettlementDeps) {
 
   async function fail(
     payment: OpenPayment,
-    reason: string,
-    transaction: string | undefined,
+    failure: { reason: string; transaction?: string; usableUntilMs?: number },
   ): Promise<TopupOutcome> {
     const { paymentId, cell } = payment;
-    const recheckAt = new Date(Number(payment.signed.authorization.validBefore * 1000n + RECHECK_MARGIN_MS));
+    const { reason, transaction, usableUntilMs = 0 } = failure;
+    const recheckAt = new Date(usableUntilMs + RECHECK_MARGIN_MS);
     await failPayment(db, cell, paymentId, { reason, recheckAt, ...(transaction ? { transaction } : {}) });
     log.warn({ paymentId, reason, transaction }, 'payment proven not to have moved money');
     return { kind: 'failed', paymentId, reason, transaction };

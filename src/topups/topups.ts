@@ -7,7 +7,8 @@ import { newId } from '../lib/ids.ts';
 import { isOpen, type Payment } from '../payments/payment.ts';
 import { claimPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
 import { findPayment, openPayment } from '../payments/payment-store.ts';
-import type { ExactPayment } from '../ports/payment.ts';
+import { comparePayments } from '../payments/same-payment.ts';
+import type { ExactPayment, PaymentKind } from '../ports/payment.ts';
 import {
   type OpenPayment,
   RETRY_AFTER_SECONDS,
@@ -26,6 +27,12 @@ export interface TopupDeps {
 
 /** Blocks before the one we see that a transfer could still appear in, when nodes disagree about the newest. */
 const HEAD_MARGIN_BLOCKS = 50n;
+
+/** The x402 code for a payment whose identity is that of another one, which differs in what was signed or by whom. */
+const NAME_IN_USE = {
+  eip3009: 'invalid_exact_evm_nonce_already_used',
+  solana: 'invalid_exact_svm_payload_signature_invalid',
+} satisfies Record<PaymentKind, string>;
 
 /** A request may spend this long over its own wait before the reconciler may join in. */
 const LEASE_MARGIN_MS = 15_000;
@@ -55,7 +62,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       // A contract wallet's payment: its signature may be judged differently now than when it was accepted.
       const known = signed ? undefined : await answerRepetition(request);
       if (known) return known;
-      if (verdict.kind === 'already_used') return await acceptUsed(request, network);
+      if (verdict.kind === 'already_used') return await acceptUsed(request, network, verdict.reason);
       return { kind: 'refused', reason: verdict.reason, message: verdict.message };
     } catch (error) {
       throw asGatewayError(error);
@@ -70,18 +77,22 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   }
 
   /**
-   * The authorization is consumed on chain, and not by us. Only when the chain shows that its money came to our
+   * The permission is consumed on chain, and not by us. Only when the chain shows that its money came to our
    * receiver is there something to accept; everything else is refused without a trace.
    */
-  async function acceptUsed(request: TopupRequest, network: SettlementNetwork): Promise<TopupOutcome> {
+  async function acceptUsed(
+    request: TopupRequest,
+    network: SettlementNetwork,
+    reason: string,
+  ): Promise<TopupOutcome> {
     const fromBlock = network.chain.earliestSettlementBlock(await network.chain.currentBlock());
     const proof = await network.chain.proveSettlement(request.payment, { transactions: [], fromBlock });
     if (proof.kind === 'transferred') return accept(request, network, fromBlock);
     const found = proof.kind === 'impossible' ? proof.reason : 'used too long ago to be found';
     return {
       kind: 'refused',
-      reason: 'invalid_exact_evm_nonce_already_used',
-      message: `the authorization is spent already (${found.replace('_', ' ')})`,
+      reason,
+      message: `the payment is spent already (${found.replaceAll('_', ' ')})`,
     };
   }
 
@@ -169,8 +180,8 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     if (!(await isSamePayment(request.payment, stored))) {
       return {
         kind: 'refused',
-        reason: 'invalid_exact_evm_nonce_already_used',
-        message: 'this nonce belongs to another payment of the wallet',
+        reason: NAME_IN_USE[request.payment.kind],
+        message: 'the name of this payment belongs to another one, or its signature is not the payer’s',
       };
     }
     return repeat(request, claim, stored, owner);
@@ -209,7 +220,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   }
 
   /**
-   * A failed payment is over for us, but its authorization may still be good: somebody else can have sent it
+   * A failed payment is over for us, but its permission may still be good: somebody else can have sent it
    * since. Money that did arrive is credited, whatever we said before.
    */
   async function lookAgain(cell: CellName, stored: Payment): Promise<TopupOutcome> {
@@ -228,17 +239,9 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   }
 
   async function isSamePayment(presented: ExactPayment, stored: Payment): Promise<boolean> {
-    const a = presented.authorization;
-    const b = stored.signed.authorization;
-    const sameContent =
-      a.from === b.from &&
-      a.to === b.to &&
-      a.value === b.value &&
-      a.validAfter === b.validAfter &&
-      a.validBefore === b.validBefore;
-    if (!sameContent) return false;
-    if (a.signature === b.signature) return true;
-    // The same permission in another encoding of the signature, or a forgery: only the key tells.
+    const likeness = comparePayments(presented, stored.signed);
+    if (likeness !== 'resigned') return likeness === 'same';
+    // Another encoding of the signature, or a forgery: only the key tells.
     return (await networks.get(presented.network)?.facilitator.verifySignature(presented)) === true;
   }
 

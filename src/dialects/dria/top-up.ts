@@ -154,7 +154,9 @@ async function judge(options: DriaOptions, call: Presented): Promise<Verdict> {
 const MIN_VALIDITY_SECONDS = 6n;
 
 /** Checked again by the facilitator; here because the contract puts it before the signature. */
-function checkTimes({ authorization }: ExactPayment, nowMs: number): string | undefined {
+function checkTimes(payment: ExactPayment, nowMs: number): string | undefined {
+  if (payment.kind !== 'eip3009') return undefined;
+  const { authorization } = payment;
   const now = BigInt(Math.floor(nowMs / 1000));
   if (authorization.validBefore < now + MIN_VALIDITY_SECONDS) return REASON.validBefore;
   return authorization.validAfter > now ? REASON.validAfter : undefined;

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeBase64Json } from '../../../src/lib/base64.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
+import { requireKind } from '../../../src/ports/payment.ts';
 import { decodeExactPayment } from '../../../src/protocols/x402-exact.ts';
 
 const USDC = '0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913';
@@ -55,6 +56,7 @@ const withAuthorization = (changes: object) => ({
 describe('accepted shapes', () => {
   const lower = PAYER.toLowerCase();
   const expected = {
+    kind: 'eip3009',
     scheme: 'exact',
     network: 'eip155:8453',
     asset: USDC.toLowerCase(),
@@ -63,7 +65,6 @@ describe('accepted shapes', () => {
     amountBaseUnits: 10_000_000n,
     identity: `eip3009:8453:${USDC.toLowerCase()}:${lower}:${NONCE.toLowerCase()}`,
     authorization: {
-      kind: 'eip3009',
       from: lower,
       to: PAY_TO.toLowerCase(),
       value: 10_000_000n,
@@ -107,7 +108,7 @@ describe('accepted shapes', () => {
   it('keeps a long signature of a contract wallet', () => {
     const signature = `0x${'01'.repeat(4096)}`;
     const decoded = decode({ ...shapeA, payload: { ...payload, signature } });
-    expect(decoded.authorization.signature).toBe(signature);
+    expect(requireKind(decoded, 'eip3009').authorization.signature).toBe(signature);
   });
 
   it('finds the option that was chosen among several on a network', () => {
@@ -279,7 +280,7 @@ describe('arbitrary input', () => {
           const decoded = decode(withAuthorization({ [place]: value }));
           expect(decoded.payTo).toBe(PAY_TO.toLowerCase());
           expect(decoded.amountBaseUnits).toBeGreaterThan(0n);
-          expect(decoded.authorization.nonce).toMatch(/^0x[0-9a-f]{64}$/);
+          expect(requireKind(decoded, 'eip3009').authorization.nonce).toMatch(/^0x[0-9a-f]{64}$/);
         } catch (error) {
           expect(error).toBeInstanceOf(GatewayError);
         }
