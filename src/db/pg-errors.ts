@@ -36,9 +36,17 @@ const CONNECTION_CODES = new Set([
 export function isConnectionLoss(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (isPgError(error) && (CONNECTION_CODES.has(error.code) || error.code.startsWith('08'))) return true;
-  return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(
+  return /Connection terminated|Query read timeout|timeout exceeded when trying to connect|Client has encountered a connection error/.test(
     error.message,
   );
+}
+
+/** query_canceled (the statement's time was up) and lock_not_available. */
+const GIVEN_UP = new Set(['57014', '55P03']);
+
+/** True when the database answered that it waited too long: the statement certainly changed nothing. */
+export function isGivenUp(error: unknown): boolean {
+  return isPgError(error) && GIVEN_UP.has(error.code);
 }
 
 /** True when the database answered that it takes no credit now: the statement certainly changed nothing. */

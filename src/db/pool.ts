@@ -5,6 +5,10 @@ export interface PoolOptions {
   maxConnections: number;
   /** Any single statement is cancelled after this; a hung query must not hold a request or a lock. */
   statementTimeoutMs?: number;
+  /** A statement that waits longer than this for a row lock is cancelled. */
+  lockTimeoutMs?: number;
+  /** A connection that has not answered after this is closed: a network may swallow question and answer. */
+  answerTimeoutMs?: number;
   onError: (error: Error) => void;
 }
 
@@ -16,6 +20,8 @@ export function createPool(options: PoolOptions): Pool {
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
     statement_timeout: options.statementTimeoutMs ?? 15_000,
+    ...(options.lockTimeoutMs === undefined ? {} : { lock_timeout: options.lockTimeoutMs }),
+    ...(options.answerTimeoutMs === undefined ? {} : { query_timeout: options.answerTimeoutMs }),
     idle_in_transaction_session_timeout: 15_000,
     application_name: 'x402-topup-gateway',
     keepAlive: true,

@@ -1,4 +1,4 @@
-import { isConnectionLoss, isRetryable } from '../db/pg-errors.ts';
+import { isConnectionLoss, isGivenUp, isRefusedByLedger, isRetryable } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { DeadlineError, sleep, withDeadline } from '../lib/deadline.ts';
 import { unavailable } from '../lib/errors.ts';
@@ -21,8 +21,10 @@ export interface BatcherOptions {
   maxWaiting?: number;
   /** How often a batch whose outcome is unknown is sent again. */
   maxAttempts?: number;
-  /** Bounds one call, including a network that swallows it. */
+  /** Bounds one call, including a network that swallows it; give the connections a shorter bound of theirs. */
   callTimeoutMs?: number;
+  /** Bounds the search for the guilty in a batch that was refused as a whole; who is left is turned away. */
+  splitTimeoutMs?: number;
   /** Told about every failed call; the operations themselves learn of the last one only. */
   onFailure?: (error: unknown) => void;
 }
@@ -149,44 +151,86 @@ function takeBatch(lane: Lane, maxBatch: number): Item[] {
 
 /** Sends a batch and settles every item of it; never throws. */
 function createSender(options: BatcherOptions): (batch: Item[]) => Promise<void> {
-  const { db, cell, maxAttempts = 8, callTimeoutMs = 20_000, onFailure } = options;
+  const { db, cell, maxAttempts = 8, callTimeoutMs = 10_000, splitTimeoutMs = 5_000, onFailure } = options;
 
-  async function attempt(batch: Item[]): Promise<SpendingResult[]> {
+  async function attempt(batch: Item[]): Promise<void> {
     const operations = batch.map(item => item.operation);
-    return withDeadline('a ledger call', callTimeoutMs, applyOperations(db, cell, operations));
+    const call = applyOperations(db, cell, operations);
+    const results = await withDeadline('a ledger call', callTimeoutMs, call);
+    batch.forEach((item, index) => {
+      const result = results[index];
+      if (result) item.resolve(result);
+      else item.reject(unavailable('the ledger'));
+    });
   }
 
-  async function sendWithRetries(batch: Item[]): Promise<void> {
+  /** @returns the refusal of a call that as a whole was refused and wrote nothing; undefined when all is settled. */
+  async function sendWithRetries(batch: Item[]): Promise<unknown> {
     for (let tries = 1; ; tries += 1) {
       try {
-        const results = await attempt(batch);
-        batch.forEach((item, index) => {
-          const result = results[index];
-          if (result) item.resolve(result);
-          else item.reject(unavailable('the ledger'));
-        });
-        return;
+        return await attempt(batch);
       } catch (error) {
-        onFailure?.(error);
-        if (!isOutcomeUnknown(error)) return sendApart(batch, error);
+        report(error);
+        if (!isWorthRepeating(error)) return error;
         if (tries >= maxAttempts) return rejectAll(batch, unavailable('the ledger', error));
         await sleep(Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** tries) * (0.5 + Math.random() / 2));
       }
     }
   }
 
-  /** The call as a whole was refused, so nothing was written: one by one, only the guilty item fails. */
-  async function sendApart(batch: Item[], error: unknown): Promise<void> {
-    if (batch.length === 1) return rejectAll(batch, error);
-    for (const item of batch) await sendWithRetries([item]);
+  /** Account by account and then one by one, so that only the guilty fail: a locked account, a wrong item. */
+  async function sendApart(batch: Item[], error: unknown, deadlineMs: number): Promise<void> {
+    const accounts = byAccount(batch);
+    // Waiting too long is the fault of an account, and all its operations wait for the same lock.
+    const parts = accounts.length > 1 ? accounts : isGivenUp(error) ? [] : batch.map(item => [item]);
+    if (parts.length <= 1 || isRefusedByLedger(error)) return rejectAll(batch, asRefusal(error));
+    for (const part of parts) {
+      if (performance.now() > deadlineMs) rejectAll(part, unavailable('the ledger', error));
+      else await sendOrSplit(part, deadlineMs);
+    }
   }
 
-  return sendWithRetries;
+  async function sendOrSplit(batch: Item[], deadlineMs: number): Promise<void> {
+    const refused = await sendWithRetries(batch);
+    if (refused !== undefined) await sendApart(batch, refused, deadlineMs);
+  }
+
+  function report(error: unknown): void {
+    try {
+      onFailure?.(error);
+    } catch {
+      // A mistake of whoever listens must not stop the lane.
+    }
+  }
+
+  return async batch => {
+    const refused = await sendWithRetries(batch);
+    if (refused !== undefined) await sendApart(batch, refused, performance.now() + splitTimeoutMs);
+  };
 }
 
-/** Deadlocks, serialization failures and lost connections: the same ids are safe to send again. */
-function isOutcomeUnknown(error: unknown): boolean {
+function byAccount(batch: readonly Item[]): Item[][] {
+  const groups = new Map<bigint, Item[]>();
+  for (const item of batch) {
+    const group = groups.get(item.operation.accountId);
+    if (group) group.push(item);
+    else groups.set(item.operation.accountId, [item]);
+  }
+  return [...groups.values()];
+}
+
+/**
+ * Deadlocks, serialization failures and lost connections: the same ids are safe to send again. Where the
+ * database has answered that it gave up or is closed, the same call would only wait again.
+ */
+function isWorthRepeating(error: unknown): boolean {
+  if (isGivenUp(error) || isRefusedByLedger(error)) return false;
   return isRetryable(error) || isConnectionLoss(error) || error instanceof DeadlineError;
+}
+
+/** What the caller of one operation learns: a locked or closed ledger passes by, anything else is our fault. */
+function asRefusal(error: unknown): unknown {
+  return isGivenUp(error) || isRefusedByLedger(error) ? unavailable('the ledger', error) : error;
 }
 
 function rejectAll(batch: Item[], error: unknown): void {

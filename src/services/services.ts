@@ -11,6 +11,7 @@ import { createPool } from '../db/pool.ts';
 import { DEFAULT_CELL } from '../db/queryable.ts';
 import { createEmbeddedFacilitator } from '../facilitators/embedded.ts';
 import { ensurePartitions } from '../ledger/partitions.ts';
+import type { Spending } from '../ledger/spending-service.ts';
 import type { Clock } from '../lib/clock.ts';
 import { unavailable } from '../lib/errors.ts';
 import type { Loop } from '../lib/loop.ts';
@@ -27,6 +28,7 @@ import { forgetTask, ledgerTasks, startTasks, type Task } from './background.ts'
 import { createEvmParts, toEmbedded, toOption, toSettlement } from './evm.ts';
 import { checkReadiness } from './readiness.ts';
 import type { Seams } from './seams.ts';
+import { createSpending } from './spending.ts';
 
 export type Services = ReturnType<typeof createServices>;
 
@@ -43,6 +45,11 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     databaseUrl: config.databaseUrl,
     maxConnections: MAX_CONNECTIONS,
     onError: error => log.error({ err: error }, 'idle database connection broke'),
+  });
+  const { spending, close: closeSpending } = createSpending({
+    databaseUrl: config.databaseUrl,
+    cellCount: cells.length,
+    log,
   });
   const senderStore = createSenderStore(pool);
   const evm = createEvmParts(config, { senderStore, clock, seams });
@@ -86,12 +93,13 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
         evm.map(parts => parts.network),
       );
     }
+    spending.resume();
     await reconciler.start();
     loops = startTasks(tasks, log);
   }
 
   async function stopWork(): Promise<void> {
-    await topups.drained();
+    await Promise.all([topups.drained(), spending.drain()]);
     await reconciler.stop();
     for (const loop of loops) await loop.stop();
   }
@@ -111,6 +119,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     /** For the sandbox: keys with credit that nobody paid for. */
     createFundedKey: (order: FundedKeyOrder) => createFundedKey(pool, order),
     credit: createCustomerCredit(pool),
+    /** Holds, captures and debits; the requests of every dialect share its lanes. */
+    spending: spending satisfies Spending,
     channels,
     accounts: createAccounts(pool, network => findEvmNetwork(network)?.environment ?? 'live'),
     paymentOptions: evm.map(({ network }) => toOption(network, config.evmPayTo)),
@@ -133,7 +143,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     /** Waits for settlements under way, then closes everything. */
     async stop() {
       await stopWork();
-      await pool.end();
+      await Promise.all([pool.end(), closeSpending()]);
     },
   };
 }
