@@ -1,6 +1,7 @@
 import { consumeNonce, deleteExpiredNonces } from '../customers/proof-nonces.ts';
 import { invalidProof } from '../customers/proof-reasons.ts';
 import { checkWalletProof, signInHost } from '../customers/wallet-proof.ts';
+import type { WalletSignatures } from '../customers/wallet-signatures.ts';
 import { asGatewayError } from '../db/pg-errors.ts';
 import type { Queryable } from '../db/queryable.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -9,6 +10,7 @@ import type { SignIn } from './types.ts';
 export interface SignInOptions {
   db: Queryable;
   clock: Clock;
+  signatures: WalletSignatures;
   /** Domains that a proof may be signed for. A foreign one makes proofs replayable between the two. */
   domains: readonly string[];
 }
@@ -30,12 +32,13 @@ export interface SignInService extends SignIn {
  * Signs wallets in by Sign-In-With-X. The nonce is used up as soon as the signature holds, whatever the
  * request comes to afterwards: a proof that was seen once proves nothing a second time.
  */
-export function createSignIn({ db, clock, domains }: SignInOptions): SignInService {
+export function createSignIn({ db, clock, signatures, domains }: SignInOptions): SignInService {
   const hosts = domains.map(signInHost);
   return {
     async requireWallet(header) {
       const nowMs = clock.nowMs();
-      const { wallet, chain, nonce } = checkWalletProof(header, { domains: hosts, nowMs });
+      const checks = { domains: hosts, nowMs, signatures };
+      const { wallet, chain, nonce } = await checkWalletProof(header, checks);
       const fresh = await consumeNonce(db, { wallet, nonce, nowMs }).catch((error: unknown) => {
         throw asGatewayError(error);
       });

@@ -5,6 +5,7 @@ import { consumeNonce } from '../customers/proof-nonces.ts';
 import { invalidProof } from '../customers/proof-reasons.ts';
 import { checkWalletMessage, type WalletMessage } from '../customers/wallet-message.ts';
 import { signInHost } from '../customers/wallet-proof.ts';
+import type { WalletSignatures } from '../customers/wallet-signatures.ts';
 import { orUnavailable } from '../db/pg-errors.ts';
 import type { Queryable } from '../db/queryable.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -30,11 +31,12 @@ export interface WalletKeys {
 export interface WalletKeysOptions {
   db: Queryable;
   clock: Clock;
+  signatures: WalletSignatures;
   /** Domains that a text may be addressed to. A foreign one makes texts replayable between the two. */
   domains: readonly string[];
 }
 
-export function createWalletKeys({ db, clock, domains }: WalletKeysOptions): WalletKeys {
+export function createWalletKeys({ db, clock, signatures, domains }: WalletKeysOptions): WalletKeys {
   const hosts = domains.map(signInHost);
 
   async function issue(
@@ -50,7 +52,8 @@ export function createWalletKeys({ db, clock, domains }: WalletKeysOptions): Wal
   return {
     async register(registration) {
       const nowMs = clock.nowMs();
-      const { wallet, nonce } = checkWalletMessage(registration.proof, { domains: hosts, nowMs });
+      const checks = { chain: registration.network, domains: hosts, nowMs, signatures };
+      const { wallet, nonce } = await checkWalletMessage(registration.proof, checks);
       const apiKey = await orUnavailable(issue(registration, { wallet, nonce, nowMs }));
       return { apiKey, wallet };
     },

@@ -1,14 +1,13 @@
 import { createHash } from 'node:crypto';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
-import { personalSignDigest, recoverAddress } from '../lib/secp256k1.ts';
 import { invalidProof } from './proof-reasons.ts';
 import { MAX_CLOCK_SKEW_MS, MAX_PROOF_AGE_MS, type ProofChecks, signInHost } from './wallet-proof.ts';
 
-/** A wallet's signature (EIP-191) over a text of its own wording. */
+/** An EVM wallet's signature (EIP-191) over a text of its own wording. */
 export interface WalletMessage {
   address: string;
   message: string;
-  /** 65 bytes as 0x hex. */
+  /** 0x hex; 65 bytes for a key, anything for a contract wallet (ERC-1271). */
   signature: string;
 }
 
@@ -27,12 +26,13 @@ const ISO_TIME = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2
  * Checks that a wallet speaks to us, about itself and now. The text is free, but our host must be a word of
  * its first line, where wallets show and sign-in standards put the addressee: a text that somebody signed
  * for another site must not be good here because it mentions us further down.
- * @throws GatewayError `proof_invalid` with `details.reason`
+ * @param chain CAIP-2 id of the chain on which the address is an account
+ * @throws GatewayError `proof_invalid` with `details.reason`, or `unavailable` when only a node could tell
  */
-export function checkWalletMessage(
+export async function checkWalletMessage(
   { address, message, signature }: WalletMessage,
-  { domains, nowMs }: ProofChecks,
-): CheckedMessage {
+  { chain, domains, nowMs, signatures }: ProofChecks & { chain: string },
+): Promise<CheckedMessage> {
   const wallet = canonicalEvmAddress(address);
   if (wallet === undefined) throw invalidProof('INVALID_WALLET');
   const text = message.toLowerCase();
@@ -41,7 +41,7 @@ export function checkWalletMessage(
   if (!words.some(word => domains.includes(word))) throw invalidProof('DOMAIN_MISMATCH');
   if (!new RegExp(`(?<![0-9a-z])${wallet}(?![0-9a-z])`).test(text)) throw invalidProof('ADDRESS_MISMATCH');
   requireRecent(message, nowMs);
-  if (recoverAddress(personalSignDigest(message), signature) !== wallet) {
+  if (!(await signatures.verify({ chain, wallet, text: message, signature }))) {
     throw invalidProof('INVALID_SIGNATURE');
   }
   // The colon keeps the two kinds apart: the nonces of sign-in proofs are letters and digits.

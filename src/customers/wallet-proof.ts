@@ -1,8 +1,9 @@
+import { isAddress } from '@solana/kit';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
-import { personalSignDigest, recoverAddress } from '../lib/secp256k1.ts';
 import { invalidProof } from './proof-reasons.ts';
 import { parseSiwxMessage, type SiwxMessage } from './siwx-message.ts';
 import { decodeSiwxPayload, parseChainId, type SiwxPayload } from './siwx-payload.ts';
+import type { WalletSignatures } from './wallet-signatures.ts';
 
 /** A proof whose every check passed except that its nonce is fresh. */
 export interface WalletProof {
@@ -12,12 +13,15 @@ export interface WalletProof {
   chain: string;
   nonce: string;
   expiresAtMs: number;
+  /** The sentence that the wallet showed its owner. */
+  statement: string | undefined;
 }
 
 export interface ProofChecks {
   /** Hosts that a message may name, as {@link signInHost} writes them. */
   domains: readonly string[];
   nowMs: number;
+  signatures: WalletSignatures;
 }
 
 /** A proof dies this long after Issued At, whatever expiration it names. */
@@ -25,28 +29,22 @@ export const MAX_PROOF_AGE_MS = 5 * 60_000;
 /** How far a client's clock may run ahead. */
 export const MAX_CLOCK_SKEW_MS = 30_000;
 
-/** How the accounts of one chain prove themselves. */
-interface SignInChain {
-  /** @returns undefined for what is no address of this chain. */
-  canonicalAddress(address: string): string | undefined;
-  verify(text: string, signature: string, wallet: string): boolean;
-}
-
-/** Chains whose wallets may sign in; everything else is UNSUPPORTED_CHAIN. */
-const CHAINS: Readonly<Record<string, SignInChain>> = {
-  'eip155:8453': {
-    canonicalAddress: canonicalEvmAddress,
-    verify: (text, signature, wallet) => recoverAddress(personalSignDigest(text), signature) === wallet,
-  },
+/**
+ * Chains whose wallets may sign in, each with the canonical form of its addresses (undefined for what is none);
+ * everything else is UNSUPPORTED_CHAIN.
+ */
+const CHAINS: Readonly<Record<string, (address: string) => string | undefined>> = {
+  'eip155:8453': canonicalEvmAddress,
+  'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp': address => (isAddress(address) ? address : undefined),
 };
 
 const NONCE = /^[0-9A-Za-z]{8,128}$/;
 
 /**
  * Checks a Sign-In-With-X header value, cheapest checks first and the signature last.
- * @throws GatewayError `proof_invalid` with `details.reason`
+ * @throws GatewayError `proof_invalid` with `details.reason`, or `unavailable` when only a node could tell
  */
-export function checkWalletProof(header: string, { domains, nowMs }: ProofChecks): WalletProof {
+export async function checkWalletProof(header: string, checks: ProofChecks): Promise<WalletProof> {
   const payload = decodeSiwxPayload(header);
   const message = parseSiwxMessage(payload.text);
   if (!message) throw invalidProof('INVALID_MESSAGE');
@@ -54,15 +52,16 @@ export function checkWalletProof(header: string, { domains, nowMs }: ProofChecks
   requireSameAddress(payload, message);
   const chain = requireChain(payload, message);
   const { nonce, issuedAt } = requireLines(message);
-  if (!domains.includes(signInHost(message.domain))) throw invalidProof('DOMAIN_MISMATCH');
-  const expiresAtMs = requireTimes(payload, message, issuedAt, nowMs);
+  if (!checks.domains.includes(signInHost(message.domain))) throw invalidProof('DOMAIN_MISMATCH');
+  const expiresAtMs = requireTimes(payload, message, issuedAt, checks.nowMs);
 
-  const rules = CHAINS[chain];
-  if (!rules) throw invalidProof('UNSUPPORTED_CHAIN');
-  const wallet = rules.canonicalAddress(message.address);
+  const wallet = CHAINS[chain]?.(message.address);
   if (wallet === undefined) throw invalidProof('INVALID_WALLET');
-  if (!rules.verify(payload.text, payload.signature, wallet)) throw invalidProof('INVALID_SIGNATURE');
-  return { wallet, chain, nonce, expiresAtMs };
+  const { text, signature } = payload;
+  if (!(await checks.signatures.verify({ chain, wallet, text, signature }))) {
+    throw invalidProof('INVALID_SIGNATURE');
+  }
+  return { wallet, chain, nonce, expiresAtMs, statement: message.statement };
 }
 
 /**

@@ -7,6 +7,7 @@ import { createSignIn } from '../accounts/sign-in.ts';
 import { createWalletKeys } from '../accounts/wallet-keys.ts';
 import { findEvmNetwork } from '../chains/evm-networks.ts';
 import type { Config } from '../config/config.ts';
+import { createWalletSignatures } from '../customers/wallet-signatures.ts';
 import { createPool } from '../db/pool.ts';
 import { DEFAULT_CELL } from '../db/queryable.ts';
 import { createEmbeddedFacilitator } from '../facilitators/embedded.ts';
@@ -67,7 +68,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     intervalMs: seams.reconcileEveryMs ?? RECONCILE_EVERY_MS,
   });
 
-  const signIn = createSignIn({ db: pool, clock, domains: config.siwxDomains });
+  const signatures = createWalletSignatures(evm.map(parts => parts.client));
+  const signIn = createSignIn({ db: pool, clock, signatures, domains: config.siwxDomains });
   const channels = createChannels({ db: pool, clock });
   const tasks = [
     ...evm.map(
@@ -115,7 +117,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     paymentLookups: createPaymentLookups(pool),
     signIn,
     apiKeys: createApiKeyCheck({ db: pool, clock }),
-    walletKeys: createWalletKeys({ db: pool, clock, domains: config.siwxDomains }),
+    walletKeys: createWalletKeys({ db: pool, clock, signatures, domains: config.siwxDomains }),
     /** For the sandbox: keys with credit that nobody paid for. */
     createFundedKey: (order: FundedKeyOrder) => createFundedKey(pool, order),
     credit: createCustomerCredit(pool),

@@ -93,7 +93,11 @@ export const PaymentRequired = Type.Object(
 export const WalletKeyRequest = Type.Object({
   address: Type.String({ pattern: '^0x[0-9a-fA-F]{40}$' }),
   message: Type.String({ minLength: 1, maxLength: 2_000 }),
-  signature: Type.String({ pattern: '^0x[0-9a-fA-F]{130}$', description: 'EIP-191, 65 bytes' }),
+  signature: Type.String({
+    pattern: '^0x([0-9a-fA-F]{2})+$',
+    maxLength: 8_194,
+    description: 'EIP-191: 65 bytes for a key, anything for a contract wallet (ERC-1271)',
+  }),
   environment: Type.Optional(
     Type.Union([Type.Literal('live'), Type.Literal('test')], {
       description: 'Test keys pay with test USDC and spend only what was bought so',

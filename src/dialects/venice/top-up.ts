@@ -11,8 +11,8 @@ import type { PaymentOption, TopupOutcome } from '../../topups/types.ts';
 import { errorHandler, TOPUP_ERRORS } from './errors.ts';
 import { readPaymentHeader } from './headers.ts';
 import { MAXIMUM_TOPUP, MINIMUM_TOPUP, TOPUP_RATE } from './limits.ts';
-import { topupOffer } from './offer-documents.ts';
 import type { VeniceOptions } from './options.ts';
+import { topupOffer } from './payment-required.ts';
 import { CodedError, json, PaymentHeaders, PlainError, PriceList, TopupResult } from './schemas.ts';
 import { topupBody } from './wire.ts';
 

@@ -2,8 +2,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { SignedInWallet } from '../../accounts/types.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { readProofHeader } from './headers.ts';
-import { credentialDiscovery } from './offer-documents.ts';
 import type { VeniceOptions } from './options.ts';
+import { credentialRequired } from './payment-required.ts';
 
 interface OwnerCheck {
   /** The wallet named in the path. */
@@ -29,7 +29,7 @@ export async function requireOwner(
 ): Promise<SignedInWallet | undefined> {
   const proof = readProofHeader(request.headers);
   if (proof === undefined) {
-    const { body, header } = credentialDiscovery(publicOrigin, path, clock.nowMs());
+    const { body, header } = credentialRequired({ publicOrigin, path, nowMs: clock.nowMs() });
     await reply.code(402).header('PAYMENT-REQUIRED', header).type('application/json').send(body);
     return undefined;
   }

@@ -11,6 +11,12 @@ export function usdNumber(nanoUsd: bigint): number {
   return Number(formatUsd(nanoUsd));
 }
 
+/** The value of `X-Balance-Remaining`: six decimals, rounded down, so that it never promises more than there is. */
+export function balanceRemaining(availableNanoUsd: bigint): string {
+  const microUsd = (availableNanoUsd / 1_000n).toString().padStart(7, '0');
+  return `${microUsd.slice(0, -6)}.${microUsd.slice(-6)}`;
+}
+
 type Credited = Extract<TopupOutcome, { kind: 'credited' }>;
 
 export function topupBody(outcome: Credited) {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createAccounts } from '../../../src/accounts/accounts.ts';
 import { createSignIn, type SignInService } from '../../../src/accounts/sign-in.ts';
 import { consumeNonce, deleteExpiredNonces } from '../../../src/customers/proof-nonces.ts';
+import { createWalletSignatures } from '../../../src/customers/wallet-signatures.ts';
 import { createTestDatabase } from '../../support/database.ts';
 import {
   account,
@@ -18,6 +19,7 @@ import { type VeniceFixture, veniceApp } from '../../unit/venice/venice-app.ts';
 
 const MEMORY_MS = 330_000;
 const domains = ['gw.example.com'];
+const signatures = createWalletSignatures([]);
 
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
 let db: Pool;
@@ -43,7 +45,7 @@ const clock = { nowMs: () => nowMs };
 beforeEach(async () => {
   await db.query('TRUNCATE directory.proof_nonce');
   nowMs = NOW_MS;
-  signIn = createSignIn({ db, clock, domains });
+  signIn = createSignIn({ db, clock, signatures, domains });
 });
 
 async function usedNonces(): Promise<number> {
@@ -61,7 +63,7 @@ describe('a proof', () => {
   });
 
   it('signs in once among any number of callers in several processes', async () => {
-    const other = createSignIn({ db: otherDb, clock, domains });
+    const other = createSignIn({ db: otherDb, clock, signatures, domains });
     const header = await proofHeader(messageOf());
     const callers = Array.from({ length: 30 }, (_, n) => (n % 2 === 0 ? signIn : other));
     const results = await Promise.allSettled(callers.map(each => each.requireWallet(header)));
@@ -118,7 +120,7 @@ describe('a proof', () => {
 
   it('cannot be checked without the database, which is not the fault of the proof', async () => {
     const unreachable = new Pool({ connectionString: 'postgres://127.0.0.1:1/none' });
-    const offline = createSignIn({ db: unreachable, clock, domains });
+    const offline = createSignIn({ db: unreachable, clock, signatures, domains });
     await expect(offline.requireWallet(await proofHeader(messageOf()))).rejects.toMatchObject({
       code: 'unavailable',
     });

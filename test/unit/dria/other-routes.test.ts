@@ -119,8 +119,8 @@ describe('registering a wallet', () => {
     { message: '' },
     { message: 7 },
     { message: 'x'.repeat(2_001) },
-    { signature: '0xab' },
-    { signature: `0x${'ab'.repeat(66)}` },
+    { signature: '0xabc' },
+    { signature: `0x${'ab'.repeat(4097)}` },
     { environment: 'staging' },
   ])('is malformed with %o', async changes => {
     expectText(await register(changes), 400);

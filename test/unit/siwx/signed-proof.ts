@@ -1,3 +1,5 @@
+import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
+import { getBase58Decoder } from '@solana/kit';
 import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import { encodeBase64Json } from '../../../src/lib/base64.ts';
 
@@ -73,6 +75,46 @@ export async function proofHeader(
     signature,
     timestamp: NOW_MS,
     chainId: 8453,
+    ...changes,
+  });
+}
+
+export const SOLANA = 'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp';
+
+const toBase58 = (bytes: Uint8Array): string => getBase58Decoder().decode(bytes);
+
+/** What PKCS #8 puts in front of a raw Ed25519 key. */
+const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
+
+/** A Solana wallet with a key that is always the same for the same seed byte. */
+export function solanaWallet(seed: number) {
+  const der = Buffer.concat([PKCS8_PREFIX, Buffer.alloc(32, seed)]);
+  const privateKey: KeyObject = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(-32);
+  return {
+    address: toBase58(publicKey),
+    sign: (text: string): Buffer => sign(null, Buffer.from(text), privateKey),
+    signBase58: (text: string): string => toBase58(sign(null, Buffer.from(text), privateKey)),
+  };
+}
+
+export type SolanaWallet = ReturnType<typeof solanaWallet>;
+
+/** The text that a Solana wallet signs: without a statement, one blank line and not two. */
+export function solanaMessage(wallet: SolanaWallet, changes: Partial<MessageLines> = {}): string {
+  const chainId = SOLANA.slice('solana:'.length);
+  const text = messageOf({ account: 'Solana', address: wallet.address, chainId, ...changes });
+  return 'statement' in changes && changes.statement === undefined ? text.replace('\n\n\n', '\n\n') : text;
+}
+
+/** A header with the signed text, as wallets' own tools send it. */
+export function solanaHeader(wallet: SolanaWallet, message: string, changes: object = {}): string {
+  return encodeBase64Json({
+    address: wallet.address,
+    message,
+    signature: wallet.signBase58(message),
+    type: 'ed25519',
+    chainId: SOLANA,
     ...changes,
   });
 }

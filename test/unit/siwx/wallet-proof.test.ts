@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ProofReason } from '../../../src/customers/proof-reasons.ts';
 import { checkWalletProof, signInHost } from '../../../src/customers/wallet-proof.ts';
+import { createWalletSignatures } from '../../../src/customers/wallet-signatures.ts';
 import { encodeBase64Json } from '../../../src/lib/base64.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
 import {
@@ -15,11 +16,15 @@ import {
   WALLET,
 } from './signed-proof.ts';
 
-const checks = { domains: ['gw.example.com', 'api.venice.ai'], nowMs: NOW_MS };
+const checks = {
+  domains: ['gw.example.com', 'api.venice.ai'],
+  nowMs: NOW_MS,
+  signatures: createWalletSignatures([]),
+};
 
-function reasonOf(header: string, nowMs = NOW_MS): unknown {
+async function reasonOf(header: string, nowMs = NOW_MS): Promise<unknown> {
   try {
-    checkWalletProof(header, { ...checks, nowMs });
+    await checkWalletProof(header, { ...checks, nowMs });
   } catch (error) {
     if (error instanceof GatewayError && error.code === 'proof_invalid') return error.details?.['reason'];
     throw error;
@@ -53,6 +58,7 @@ describe('accepted proofs', () => {
     chain: 'eip155:8453',
     nonce: '92d3fb13f6124ecc',
     expiresAtMs: NOW_MS + 300_000,
+    statement: 'Sign in to Venice AI',
   };
 
   it.each<[string, object]>([
@@ -64,7 +70,7 @@ describe('accepted proofs', () => {
     ['with its type', { type: 'eip191' }],
     ['with the timestamp at its limit', { timestamp: NOW_MS + 30_000 }],
   ])('%s', async (_, changes) => {
-    expect(checkWalletProof(await proofHeader(messageOf(), changes), checks)).toEqual(expected);
+    expect(await checkWalletProof(await proofHeader(messageOf(), changes), checks)).toEqual(expected);
   });
 
   it.each<[string, Partial<MessageLines>]>([
@@ -79,18 +85,20 @@ describe('accepted proofs', () => {
     ['a time with microseconds and an offset', { issuedAt: '2026-11-20T19:00:00.000000+01:00' }],
     ['a passed Not Before', { notBefore: iso() }],
   ])('with %s', async (_, changes) => {
-    expect(checkWalletProof(await proofHeader(messageOf(changes)), checks)).toEqual(expected);
+    const { statement } = { ...expected, ...changes };
+    const proof = await checkWalletProof(await proofHeader(messageOf(changes)), checks);
+    expect(proof).toEqual({ ...expected, statement });
   });
 
   it('die with the earlier of five minutes and their own expiration', async () => {
     const header = await proofHeader(messageOf({ expirationTime: iso(240_000) }));
-    expect(checkWalletProof(header, checks).expiresAtMs).toBe(NOW_MS + 240_000);
+    expect((await checkWalletProof(header, checks)).expiresAtMs).toBe(NOW_MS + 240_000);
   });
 
   it('may run half a minute ahead and live five minutes', async () => {
     const header = await proofHeader(messageOf({ expirationTime: undefined }));
     for (const nowMs of [NOW_MS - 30_000, NOW_MS + 300_000]) {
-      expect(checkWalletProof(header, { ...checks, nowMs }).wallet).toBe(WALLET);
+      expect(await checkWalletProof(header, { ...checks, nowMs })).toMatchObject({ wallet: WALLET });
     }
   });
 
@@ -99,7 +107,7 @@ describe('accepted proofs', () => {
     ['absent fields written as null', { notBefore: null, resources: null }],
     ['the structured form with the chain as a number', { chainId: 8453 }],
   ])('in %s', async (_, changes) => {
-    expect(checkWalletProof(await structured(changes), checks)).toMatchObject({
+    expect(await checkWalletProof(await structured(changes), checks)).toMatchObject({
       wallet: WALLET,
       nonce: 'abcdef0123456789',
     });
@@ -116,8 +124,8 @@ describe('refused proofs', () => {
     ['empty', ''],
     ['two joined headers', 'e30=, e30='],
     ['longer than 8 KB', encodeBase64Json({ address: 'x'.repeat(8192) })],
-  ])('header: %s', (_, header) => {
-    expect(reasonOf(header)).toBe('PARSE_ERROR');
+  ])('header: %s', async (_, header) => {
+    expect(await reasonOf(header)).toBe('PARSE_ERROR');
   });
 
   it.each<[ProofReason, string, object]>([
@@ -146,7 +154,7 @@ describe('refused proofs', () => {
     ['INVALID_SIGNATURE', 'a signature in base64', { signature: 'AAAA' }],
     ['INVALID_SIGNATURE', 'a signature of zeros', { signature: `0x${'00'.repeat(65)}` }],
   ])('%s: %s', async (reason, _, changes) => {
-    expect(reasonOf(await proofHeader(messageOf(), changes))).toBe(reason);
+    expect(await reasonOf(await proofHeader(messageOf(), changes))).toBe(reason);
   });
 
   it.each<[ProofReason, string, Partial<MessageLines>]>([
@@ -156,7 +164,12 @@ describe('refused proofs', () => {
     ['UNSUPPORTED_CHAIN', 'a chain that is an inherited name', { chainId: '__proto__' }],
     [
       'UNSUPPORTED_CHAIN',
-      'Solana mainnet',
+      'Solana devnet',
+      { account: 'Solana', chainId: 'EtWTRABZaYq6iMfeYKouRu166VU2xqa1' },
+    ],
+    [
+      'INVALID_WALLET',
+      'an EVM address on Solana',
       { account: 'Solana', chainId: '5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp' },
     ],
     ['INVALID_MESSAGE', 'no nonce line', { nonce: undefined }],
@@ -184,27 +197,27 @@ describe('refused proofs', () => {
     ],
   ])('%s: %s', async (reason, _, changes) => {
     expect(
-      reasonOf(await proofHeader(messageOf(changes), { chainId: undefined, timestamp: undefined })),
+      await reasonOf(await proofHeader(messageOf(changes), { chainId: undefined, timestamp: undefined })),
     ).toBe(reason);
   });
 
   it('INVALID_WALLET: an address of the wrong length', async () => {
     const header = await proofHeader(messageOf({ address: '0x1234' }), { address: '0x1234' });
-    expect(reasonOf(header)).toBe('INVALID_WALLET');
+    expect(await reasonOf(header)).toBe('INVALID_WALLET');
   });
 
   it('EXPIRED: older than five minutes, whatever expiration it names', async () => {
     const header = await proofHeader(messageOf({ expirationTime: iso(600_000) }));
-    expect(reasonOf(header, NOW_MS + 300_001)).toBe('EXPIRED');
+    expect(await reasonOf(header, NOW_MS + 300_001)).toBe('EXPIRED');
   });
 
   it('INVALID_SIGNATURE: signed by somebody else', async () => {
-    expect(reasonOf(await proofHeader(messageOf(), {}, stranger))).toBe('INVALID_SIGNATURE');
+    expect(await reasonOf(await proofHeader(messageOf(), {}, stranger))).toBe('INVALID_SIGNATURE');
   });
 
   it('INVALID_SIGNATURE: signed over another text', async () => {
     const signature = await account.signMessage({ message: messageOf({ nonce: 'anothernonce' }) });
-    expect(reasonOf(await proofHeader(messageOf(), { signature }))).toBe('INVALID_SIGNATURE');
+    expect(await reasonOf(await proofHeader(messageOf(), { signature }))).toBe('INVALID_SIGNATURE');
   });
 
   it.each<[ProofReason, Record<string, unknown>]>([
@@ -220,9 +233,10 @@ describe('refused proofs', () => {
     ['INVALID_SIGNATURE', { nonce: 'abcdef0123456780' }],
     ['INVALID_SIGNATURE', { statement: undefined }],
     ['INVALID_MESSAGE', { statement: 'one\ntwo' }],
-    ['UNSUPPORTED_CHAIN', { type: 'ed25519', chainId: 'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp' }],
+    ['UNSUPPORTED_CHAIN', { type: 'ed25519', chainId: 'solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1' }],
+    ['INVALID_WALLET', { type: 'ed25519', chainId: 'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp' }],
   ])('structured, %s: %o', async (reason, changes) => {
-    expect(reasonOf(await structured(changes))).toBe(reason);
+    expect(await reasonOf(await structured(changes))).toBe(reason);
   });
 
   it('are checked in the order of the contract', async () => {
@@ -239,40 +253,43 @@ describe('refused proofs', () => {
         { timestamp: undefined, chainId: undefined },
         stranger,
       );
-      expect(reasonOf(header)).toBe(faults[first]?.[0]);
+      expect(await reasonOf(header)).toBe(faults[first]?.[0]);
     }
     const wrongAddress = { address: stranger.address, chainId: 'base' };
-    expect(reasonOf(await proofHeader(messageOf(), wrongAddress))).toBe('ADDRESS_MISMATCH');
+    expect(await reasonOf(await proofHeader(messageOf(), wrongAddress))).toBe('ADDRESS_MISMATCH');
   });
 });
 
 describe('arbitrary input', () => {
-  function refused(header: string): void {
-    expect(reasonOf(header)).toMatch(/^[A-Z_]+$/);
+  async function refused(header: string): Promise<void> {
+    expect(await reasonOf(header)).toMatch(/^[A-Z_]+$/);
   }
 
-  it('is refused with a reason, never an accident', () => {
-    fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.base64String(), fc.jsonValue().map(encodeBase64Json)), refused),
+  it('is refused with a reason, never an accident', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.oneof(fc.string(), fc.base64String(), fc.jsonValue().map(encodeBase64Json)),
+        refused,
+      ),
       { numRuns: 300, seed: 402 },
     );
   });
 
   it('in any one field of a good proof is refused', async () => {
     const good = JSON.parse(Buffer.from(await structured(), 'base64').toString()) as Record<string, unknown>;
-    fc.assert(
-      fc.property(fc.constantFrom(...Object.keys(good)), fc.jsonValue(), (name, value) => {
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...Object.keys(good)), fc.jsonValue(), async (name, value) => {
         const sameMeaning = name === 'chainId' ? ['8453', '"8453"'] : [];
         fc.pre(![JSON.stringify(good[name]), ...sameMeaning].includes(JSON.stringify(value)));
-        refused(encodeBase64Json({ ...good, [name]: value }));
+        await refused(encodeBase64Json({ ...good, [name]: value }));
       }),
       { numRuns: 300, seed: 402 },
     );
   });
 
-  it('made of repeated pieces of a message is refused', () => {
+  it('made of repeated pieces of a message is refused', async () => {
     const message = `${' wants you to sign in with your Ethereum account:'.repeat(100)}\n\n\n${'- '.repeat(300)}`;
-    refused(encodeBase64Json({ address: 'a', signature: 'b', message }));
+    await refused(encodeBase64Json({ address: 'a', signature: 'b', message }));
   });
 });
 

@@ -172,7 +172,11 @@ describe.each([
               expirationTime: '2026-11-20T18:05:00.000Z',
               statement: 'Sign in to Venice AI',
             },
-            supportedChains: [{ chainId: 'eip155:8453', type: 'eip191' }],
+            supportedChains: [
+              { chainId: 'eip155:8453', type: 'eip191' },
+              { chainId: 'eip155:8453', type: 'eip1271' },
+              { chainId: 'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp', type: 'ed25519' },
+            ],
           },
         },
       });
