@@ -16,8 +16,8 @@ const COMMANDS: Record<string, { about: string; run: () => Promise<(args: string
     run: async () => (await import('./commands/migrate.ts')).migrateCommand,
   },
   reconcile: {
-    about: '--ledger: prove that the books are in order (exit 1 when not)',
-    run: async () => (await import('./commands/ledger.ts')).reconcile,
+    about: 'compare chain and books (--dry-run: change nothing; --ledger: prove the books alone)',
+    run: async () => (await import('./commands/reconcile.ts')).reconcile,
   },
   ledger: {
     about: 'verify: recompute the sealed hash chain (exit 1 when a row was changed later)',

@@ -22,6 +22,7 @@ interface RpcLog {
   logIndex: string;
   transactionHash: string;
   blockNumber: string;
+  blockHash: string;
 }
 
 interface RpcReceipt {
@@ -136,6 +137,7 @@ export function createEvmClient(options: EvmClientOptions): EvmClient {
         ...readLog(log),
         transactionHash: log.transactionHash.toLowerCase(),
         blockNumber: BigInt(log.blockNumber),
+        blockHash: log.blockHash.toLowerCase(),
       }));
     },
   };

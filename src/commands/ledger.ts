@@ -8,12 +8,7 @@ import { EXIT, print, table } from './output.ts';
 const BOOKS_TIMEOUT_MS = 3_600_000;
 
 /** `topup-gateway reconcile --ledger`: proves the books; exit 1 names what is wrong. */
-export async function reconcile(args: string[]): Promise<void> {
-  if (!args.includes('--ledger')) {
-    process.stderr.write('usage: topup-gateway reconcile --ledger [--json]\n');
-    process.exitCode = EXIT.usage;
-    return;
-  }
+export async function reconcileBooks(args: string[]): Promise<void> {
   const report = await withBooks(db => reconcileLedger(db, DEFAULT_CELL));
   print(
     args,

@@ -1,5 +1,5 @@
-/** Exit codes of every command: 0 good, 1 something is wrong with the data, 2 the call itself is wrong. */
-export const EXIT = { good: 0, problem: 1, usage: 2 } as const;
+/** Exit codes of every command: 0 good, 1 something is wrong with the data, 2 the call is wrong or it cannot be told. */
+export const EXIT = { good: 0, problem: 1, usage: 2, unknown: 2 } as const;
 
 type Cell = string | number | bigint | null;
 

@@ -74,6 +74,45 @@ export const evmTransaction = directory.table(
   ],
 );
 
+export const receiptCursor = directory.table(
+  'receipt_cursor',
+  {
+    network: text('network').notNull(),
+    asset: text('asset').notNull(),
+    payTo: text('pay_to').notNull(),
+    scannedTo: bigint('scanned_to', { mode: 'bigint' }).notNull(),
+    updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
+  },
+  table => [primaryKey({ name: 'receipt_cursor_pkey', columns: [table.network, table.asset, table.payTo] })],
+);
+
+export const unappliedReceipt = directory.table(
+  'unapplied_receipt',
+  {
+    network: text('network').notNull(),
+    transaction: text('transaction').notNull(),
+    logIndex: integer('log_index').notNull(),
+    environment: text('environment').notNull(),
+    blockNumber: bigint('block_number', { mode: 'bigint' }).notNull(),
+    asset: text('asset').notNull(),
+    payTo: text('pay_to').notNull(),
+    sender: text('sender').notNull(),
+    amountBaseUnits: numeric('amount_base_units', { precision: 78, scale: 0, mode: 'bigint' }).notNull(),
+    /** Null for money that no payment of ours explains. */
+    paymentId: uuid('payment_id'),
+    foundAt: timestamp('found_at', { withTimezone: true }).notNull().defaultNow(),
+    closedAt: timestamp('closed_at', { withTimezone: true }),
+    closedReason: text('closed_reason'),
+  },
+  table => [
+    primaryKey({
+      name: 'unapplied_receipt_pkey',
+      columns: [table.network, table.transaction, table.logIndex],
+    }),
+    index('unapplied_receipt_open_idx').on(table.network, table.foundAt),
+  ],
+);
+
 /** The payment tables of one cell. */
 export function paymentTables(cell: CellName) {
   const schema = pgSchema(cell);
@@ -121,6 +160,7 @@ export function paymentTables(cell: CellName) {
       index('payment_open_idx').on(table.dueAt),
       index('payment_account_idx').on(table.accountId, table.createdAt),
       index('payment_pending_idx').on(table.accountId),
+      index('payment_credited_idx').on(table.network, table.blockNumber),
     ],
   );
   const outbox = schema.table(

@@ -13,6 +13,13 @@ export interface EvmLog {
   logIndex: number;
 }
 
+/** A log as a search finds it: with the transaction and the block it is in. */
+export interface EvmFoundLog extends EvmLog {
+  transactionHash: string;
+  blockNumber: bigint;
+  blockHash: string;
+}
+
 export interface EvmReceipt {
   transactionHash: string;
   blockNumber: bigint;
@@ -55,5 +62,5 @@ export interface EvmClient {
   call(to: string, data: string, options?: CallOptions): Promise<string>;
   sendRawTransaction(raw: string): Promise<void>;
   receipt(hash: string): Promise<EvmReceipt | undefined>;
-  logs(filter: EvmLogFilter): Promise<(EvmLog & { transactionHash: string; blockNumber: bigint })[]>;
+  logs(filter: EvmLogFilter): Promise<EvmFoundLog[]>;
 }

@@ -2,6 +2,7 @@ import { privateKeyToAddress } from 'viem/accounts';
 import { createEvmChain } from '../chains/evm-chain.ts';
 import { createEvmClient } from '../chains/evm-client.ts';
 import { type EvmNetwork, findEvmNetwork } from '../chains/evm-networks.ts';
+import { createEvmReceipts } from '../chains/evm-receipts.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError } from '../config/read.ts';
 import { createContractWalletVerifier } from '../facilitators/contract-wallet.ts';
@@ -15,6 +16,7 @@ import type { Chain } from '../ports/chain.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
 import type { Facilitator } from '../ports/facilitator.ts';
 import type { SenderStore } from '../ports/sender-store.ts';
+import type { AuditedReceiver } from '../topups/receipt-audit.ts';
 import type { SettlementNetwork } from '../topups/settlement.ts';
 import type { PaymentOption } from '../topups/types.ts';
 import type { Seams } from './seams.ts';
@@ -93,6 +95,15 @@ export function toSettlement({ network, chain }: EvmParts, facilitator: Facilita
     confirmations: network.confirmations,
     pollMs: Math.min(network.blockTimeMs / 4, 500),
     contra,
+  };
+}
+
+/** What is compared with the books on one network. */
+export function toReceiver({ network, client }: EvmParts, payTo: string): AuditedReceiver {
+  return {
+    scan: createEvmReceipts(network, client, payTo),
+    environment: network.environment,
+    assetDecimals: network.usdc.decimals,
   };
 }
 

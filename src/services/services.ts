@@ -21,12 +21,14 @@ import { createSenderStore } from '../payments/sender-store.ts';
 import type { Log } from '../ports/log.ts';
 import { createPaymentLookups } from '../topups/payment-lookups.ts';
 import { createPaymentStatuses } from '../topups/payment-status.ts';
+import { createReceiptAudit } from '../topups/receipt-audit.ts';
 import { createReconciler } from '../topups/reconciler.ts';
+import { createReconciliation } from '../topups/reconciliation.ts';
 import { createSettlement } from '../topups/settlement.ts';
 import { createTopups } from '../topups/topups.ts';
 import type { Topups } from '../topups/types.ts';
 import { forgetTask, ledgerTasks, startTasks, type Task } from './background.ts';
-import { createEvmParts, toEmbedded, toOption, toSettlement } from './evm.ts';
+import { createEvmParts, toEmbedded, toOption, toReceiver, toSettlement } from './evm.ts';
 import { checkReadiness } from './readiness.ts';
 import type { Seams } from './seams.ts';
 import { createSpending } from './spending.ts';
@@ -66,6 +68,13 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     settlement,
     log,
     intervalMs: seams.reconcileEveryMs ?? RECONCILE_EVERY_MS,
+  });
+  const reconciliation = createReconciliation({
+    db: pool,
+    cells,
+    receivers: evm.map(parts => toReceiver(parts, config.evmPayTo)),
+    reconciler,
+    audit: createReceiptAudit({ db: pool, cells, settlement }),
   });
 
   const signatures = createWalletSignatures(evm.map(parts => parts.client));
@@ -124,6 +133,10 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     /** Holds, captures and debits; the requests of every dialect share its lanes. */
     spending: spending satisfies Spending,
     channels,
+    /** Compares chain and books; see `topup-gateway reconcile`. Works with and without the background loops. */
+    reconcile: reconciliation.run,
+    /** Takes money that no payment explains out of the list, because a person dealt with it. */
+    closeReceipt: reconciliation.close,
     accounts: createAccounts(pool, network => findEvmNetwork(network)?.environment ?? 'live'),
     paymentOptions: evm.map(({ network }) => toOption(network, config.evmPayTo)),
     readiness: checkReadiness({ pool, databaseUrl: config.databaseUrl, cells, evm }),

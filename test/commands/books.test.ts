@@ -17,6 +17,8 @@ let admin: Pool;
 beforeAll(async () => {
   gateway = await startGateway();
   admin = new Pool({ connectionString: gateway.config.databaseUrl, max: 1 });
+  // Dropping the database ends connections that are still open; nobody is left to care.
+  admin.on('error', () => undefined);
   const payer = await createPayer(100n);
   for (const amount of [10_000_000n, 20_000_000n]) {
     await gateway.app.inject({

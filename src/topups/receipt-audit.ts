@@ -1,0 +1,209 @@
+import type { CellName, Queryable } from '../db/queryable.ts';
+import { baseUnitsToNano } from '../lib/money.ts';
+import { findClaim } from '../payments/payment-claim.ts';
+import { findPayment } from '../payments/payment-store.ts';
+import {
+  type CreditedPayment,
+  closeUnapplied,
+  findCreditedBy,
+  findFirstBlock,
+  findScannedTo,
+  listCreditedIn,
+  listUnapplied,
+  saveScannedTo,
+  storeUnapplied,
+  type UnappliedReceipt,
+} from '../payments/receipt-store.ts';
+import type { ObservedTransfer } from '../ports/chain.ts';
+import type { Environment } from '../ports/environment.ts';
+import type { ReceiptScan } from '../ports/receipts.ts';
+import type { Settlement } from './settlement.ts';
+
+/** A receiver whose money is compared with the books. */
+export interface AuditedReceiver {
+  scan: ReceiptScan;
+  environment: Environment;
+  assetDecimals: number;
+}
+
+export interface ReceiptAuditDeps {
+  db: Queryable;
+  cells: readonly CellName[];
+  settlement: Settlement;
+}
+
+/** What one look at one receiver found. */
+export interface ReceiptAudit {
+  network: string;
+  /** Everything up to this block was compared with the books. */
+  scannedTo: bigint;
+  newestBlock: bigint;
+  unapplied: UnappliedReceipt[];
+  creditedNotOnChain: CreditedPayment[];
+}
+
+/** One call reads this many ranges of blocks at most; the next goes on where it stopped. */
+const MAX_RANGES = 1_000;
+/** More findings than this are a flood: they are looked at in the next call. */
+const MAX_FINDINGS = 1_000;
+const MAX_PER_RANGE = 20_000;
+
+/**
+ * Compares everything that arrived at a receiver with everything that was credited, in both directions and
+ * from the chain's own list of transfers, so that it finds what the payments themselves do not know. Blocks
+ * that cannot be undone are compared once and their findings stored; newer ones every time.
+ */
+export function createReceiptAudit({ db, cells, settlement }: ReceiptAuditDeps) {
+  /**
+   * @param apply false: nothing is credited, stored or moved on
+   * @throws GatewayError `unavailable` when the node or the database does not answer
+   */
+  async function audit(receiver: AuditedReceiver, apply: boolean): Promise<ReceiptAudit> {
+    const { scan } = receiver;
+    const { newest, final } = await scan.heads();
+    const found: UnappliedReceipt[] = [];
+    const missing: CreditedPayment[] = [];
+    let scannedTo = await findStart(scan, final);
+    for (let range = 0; range < MAX_RANGES && found.length < MAX_FINDINGS && scannedTo < newest; range += 1) {
+      const fromBlock = scannedTo + 1n;
+      const toBlock = smaller(scannedTo + scan.rangeBlocks, newest);
+      const transfers = await scan.list(fromBlock, toBlock);
+      found.push(...(await findUnapplied(receiver, transfers, apply)));
+      missing.push(...(await findMissing(scan, transfers, { fromBlock, toBlock })));
+      scannedTo = toBlock;
+    }
+    if (apply) await keep(receiver, found, { scannedTo, final, missing });
+    const stored = await recheckStored(receiver, apply);
+    return {
+      network: scan.network,
+      scannedTo,
+      newestBlock: newest,
+      unapplied: distinct([...stored, ...found]),
+      creditedNotOnChain: missing,
+    };
+  }
+
+  /** Without a cursor: the first block that a payment of ours can be in; without payments, now. */
+  async function findStart(scan: ReceiptScan, final: bigint): Promise<bigint> {
+    const cursor = await findScannedTo(db, scan);
+    if (cursor !== undefined) return cursor;
+    const firsts = await Promise.all(cells.map(cell => findFirstBlock(db, cell, scan.network)));
+    const known = firsts.filter(first => first !== undefined);
+    return known.reduce((lowest, first) => smaller(lowest, first - 1n), final);
+  }
+
+  /** Transfers that are in nobody's credit, after everything was done to credit them. */
+  async function findUnapplied(
+    { scan, assetDecimals }: AuditedReceiver,
+    transfers: readonly ObservedTransfer[],
+    apply: boolean,
+  ): Promise<UnappliedReceipt[]> {
+    const credited = await creditedBy(scan.network, transfers);
+    const unapplied: UnappliedReceipt[] = [];
+    for (const transfer of transfers) {
+      const payment = credited.get(nameOf(transfer));
+      if (payment?.creditedNanoUsd === baseUnitsToNano(transfer.amountBaseUnits, assetDecimals)) continue;
+      const found = payment ? { paymentId: payment.paymentId } : await settle(scan, transfer, apply);
+      if (found !== 'credited') unapplied.push({ ...transfer, ...found });
+    }
+    return unapplied;
+  }
+
+  /** Finds the payment that a transfer belongs to, credits it if need be, and says what is left to explain. */
+  async function settle(
+    scan: ReceiptScan,
+    transfer: ObservedTransfer,
+    apply: boolean,
+  ): Promise<'credited' | { paymentId: string | undefined }> {
+    const identity = await scan.identify(transfer);
+    const claim = identity === undefined ? undefined : await findClaim(db, identity);
+    if (!claim) return { paymentId: undefined };
+    const { cell, paymentId } = claim;
+    const payment = await findPayment(db, cell, paymentId);
+    if (!payment) return { paymentId: undefined };
+    if (apply && payment.state !== 'credited') {
+      await settlement.conclude({ ...payment, cell }, [transfer.transaction], 0);
+    }
+    const now = await findPayment(db, cell, paymentId);
+    // A block that was made anew can give the same transaction another place.
+    return now?.state === 'credited' && now.transaction === transfer.transaction ? 'credited' : { paymentId };
+  }
+
+  /** Credited payments whose transfer is not where it was, and nowhere else either. */
+  async function findMissing(
+    { network }: ReceiptScan,
+    transfers: readonly ObservedTransfer[],
+    range: { fromBlock: bigint; toBlock: bigint },
+  ): Promise<CreditedPayment[]> {
+    const names = new Set(transfers.map(nameOf));
+    const missing: CreditedPayment[] = [];
+    for (const cell of cells) {
+      const credited = await listCreditedIn(db, cell, { network, ...range, limit: MAX_PER_RANGE });
+      for (const payment of credited) {
+        if (!names.has(nameOf(payment)) && !(await standsElsewhere(cell, payment))) missing.push(payment);
+      }
+    }
+    return missing;
+  }
+
+  async function standsElsewhere(
+    cell: CellName,
+    { paymentId, transaction }: CreditedPayment,
+  ): Promise<boolean> {
+    const payment = await findPayment(db, cell, paymentId);
+    if (payment?.state !== 'credited') return true;
+    const { chain } = settlement.networkOf({ ...payment, cell });
+    const hint = { transactions: [transaction], fromBlock: payment.fromBlock };
+    const proof = await chain.proveSettlement(payment.signed, hint);
+    return proof.kind === 'transferred';
+  }
+
+  /** What is final is accounted for; a payment whose transfer is gone keeps its block under observation. */
+  async function keep(
+    { scan, environment }: AuditedReceiver,
+    found: readonly UnappliedReceipt[],
+    at: { scannedTo: bigint; final: bigint; missing: readonly CreditedPayment[] },
+  ): Promise<void> {
+    const lasting = found.filter(receipt => receipt.blockNumber <= at.final);
+    if (lasting.length > 0) await storeUnapplied(db, { ...scan, environment }, lasting);
+    const until = at.missing.reduce(
+      (lowest, payment) => smaller(lowest, payment.blockNumber - 1n),
+      smaller(at.scannedTo, at.final),
+    );
+    await saveScannedTo(db, scan, until);
+  }
+
+  /** Findings of earlier calls that are still in nobody's credit. */
+  async function recheckStored({ scan }: AuditedReceiver, apply: boolean): Promise<UnappliedReceipt[]> {
+    const stored = await listUnapplied(db, scan.network, MAX_FINDINGS);
+    const credited = await creditedBy(scan.network, stored);
+    const open: UnappliedReceipt[] = [];
+    for (const receipt of stored) {
+      if (!credited.has(nameOf(receipt))) open.push(receipt);
+      else if (apply) await closeUnapplied(db, { ...receipt, reason: 'credited' });
+    }
+    return open;
+  }
+
+  async function creditedBy(
+    network: string,
+    transfers: readonly { transaction: string; logIndex: number }[],
+  ): Promise<Map<string, CreditedPayment>> {
+    if (transfers.length === 0) return new Map();
+    const rows = await Promise.all(cells.map(cell => findCreditedBy(db, cell, network, transfers)));
+    return new Map(rows.flat().map(payment => [nameOf(payment), payment]));
+  }
+
+  return { audit };
+}
+
+export type ReceiptAuditor = ReturnType<typeof createReceiptAudit>;
+
+const nameOf = ({ transaction, logIndex }: { transaction: string; logIndex: number }): string =>
+  `${transaction}:${logIndex}`;
+
+const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+
+function distinct(receipts: readonly UnappliedReceipt[]): UnappliedReceipt[] {
+  return [...new Map(receipts.map(receipt => [nameOf(receipt), receipt])).values()];
+}
