@@ -1,0 +1,276 @@
+import { createHash } from 'node:crypto';
+import { type Address, getAddressDecoder, getAddressEncoder, getBase58Decoder } from '@solana/kit';
+import { feeOf } from './fee.ts';
+import type { History, TransactionRecord } from './history.ts';
+import {
+  isFailure,
+  type Vm,
+  type VmAccount,
+  type VmFailure,
+  type VmMeta,
+  type VmSimulation,
+} from './litesvm.ts';
+import { PREFLIGHT_FAILURE, RpcError, SIGNATURE_FAILURE } from './rpc-error.ts';
+import type { Commitment, Slots } from './slots.ts';
+import { ownerOf, readTokenState, uiTokenAmount } from './tokens.ts';
+import { isSigned, type WireTransaction } from './transaction.ts';
+import { describeTransactionError, type TransactionError, toTransactionError } from './transaction-error.ts';
+
+export interface Simulation {
+  err: TransactionError | null;
+  meta: VmMeta | undefined;
+  postAccounts: Map<string, VmAccount>;
+}
+
+export interface SimulationOptions {
+  verifySignatures: boolean;
+  /** Which bank is asked about the blockhash; the accounts are always the newest. */
+  commitment: Commitment;
+  replaceBlockhash?: boolean;
+}
+
+/** The chain: accounts in the virtual machine, time in slots, and every transaction that ran. */
+export interface Bank {
+  slots: Slots;
+  history: History;
+  account(address: string): VmAccount | undefined;
+  accountsOf(program: Address): { address: Address; account: VmAccount }[];
+  rentExemption(bytes: number): number;
+  unixTimestamp(): number;
+  simulate(transaction: WireTransaction, options: SimulationOptions): Simulation;
+  /**
+   * Runs a transaction at once.
+   * @returns its signature; like a real node also for one that never lands, when preflight was skipped.
+   * @throws RpcError when preflight finds that it would fail.
+   */
+  submit(transaction: WireTransaction, preflight: Commitment | 'skip'): string;
+  /** Everything but slots and history, as one moment. */
+  toBytes(): Uint8Array;
+}
+
+const SIGNATURE_FAILURE_NAME = 'SignatureFailure';
+const TABLE_HEADER_BYTES = 56;
+const ADDRESS_BYTES = 32;
+const MEMO_PROGRAMS = [
+  'MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr',
+  'Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo',
+];
+
+export function createBank(options: { vm: Vm; slots: Slots; history: History; unixTimestamp: number }): Bank {
+  const { vm, slots, history } = options;
+  let unixTimestamp = options.unixTimestamp;
+  vm.setSigverify(false);
+  // It knows one blockhash only; the window of the last 150 is ours to check.
+  vm.setBlockhashCheck(false);
+  vm.setTransactionHistory(0n);
+
+  function account(address: string): VmAccount | undefined {
+    return vm.getAccount(Uint8Array.from(getAddressEncoder().encode(address as Address))) ?? undefined;
+  }
+
+  /** Programs see the slot and the time of now. Time never goes back, whatever the machine's clock does. */
+  function setTime(): void {
+    unixTimestamp = Math.max(unixTimestamp, Math.floor(Date.now() / 1_000));
+    const clock = vm.getClock();
+    clock.slot = BigInt(slots.advance());
+    clock.unixTimestamp = BigInt(unixTimestamp);
+    vm.setClock(clock);
+  }
+
+  /** Why the bank of a slot would not take the transaction at all. */
+  function refusal(transaction: WireTransaction, slot: number, replaceBlockhash = false): string | undefined {
+    const known = slots.findBlockhash(transaction.message.lifetimeToken, slot) !== undefined;
+    if (!replaceBlockhash && !known) return 'BlockhashNotFound';
+    return history.hasMessage(hashOf(transaction)) ? 'AlreadyProcessed' : undefined;
+  }
+
+  function run<T extends VmMeta | VmSimulation>(verifySignatures: boolean, work: () => T | VmFailure) {
+    setTime();
+    vm.setSigverify(verifySignatures);
+    try {
+      return work();
+    } finally {
+      vm.setSigverify(false);
+    }
+  }
+
+  function simulate(transaction: WireTransaction, choice: SimulationOptions): Simulation {
+    slots.advance();
+    const refused = refusal(transaction, slots.at(choice.commitment), choice.replaceBlockhash);
+    if (refused) return { err: refused, meta: undefined, postAccounts: new Map() };
+    const result = run(choice.verifySignatures, () => vm.simulateVersionedTransaction(transaction.bytes));
+    if (isFailure(result)) {
+      return { err: toTransactionError(result.err()), meta: result.meta(), postAccounts: new Map() };
+    }
+    const postAccounts = new Map(
+      result.postAccounts().map(post => [getAddressDecoder().decode(post.address) as string, post.account()]),
+    );
+    return { err: null, meta: result.meta(), postAccounts };
+  }
+
+  function submit(transaction: WireTransaction, preflight: Commitment | 'skip'): string {
+    const [signature = ''] = transaction.signatures;
+    if (preflight !== 'skip') {
+      if (!transaction.signatures.every((_, index) => isSigned(transaction, index))) throw badSignature();
+      const simulation = simulate(transaction, { verifySignatures: true, commitment: preflight });
+      if (simulation.err === SIGNATURE_FAILURE_NAME) throw badSignature();
+      if (simulation.err !== null) throw preflightFailure(simulation.err, simulation.meta);
+    }
+    const slot = slots.advance();
+    if (refusal(transaction, slot) === undefined) execute(transaction, slot, preflight === 'skip');
+    return signature;
+  }
+
+  function execute(transaction: WireTransaction, slot: number, verifySignatures: boolean): void {
+    const loadedAddresses = lookUp(transaction.message);
+    const accounts = [
+      ...transaction.message.staticAccounts,
+      ...loadedAddresses.writable,
+      ...loadedAddresses.readonly,
+    ];
+    const before = balances(accounts);
+    const result = run(verifySignatures, () => vm.sendVersionedTransaction(transaction.bytes));
+    const after = balances(accounts);
+    const failed = isFailure(result);
+    // Whoever was charged a fee was in a block; any other failure never left the leader's queue.
+    if (failed && before.lamports[0] === after.lamports[0]) return;
+    const meta = failed ? result.meta() : result;
+    history.add({
+      signature: transaction.signatures[0] ?? '',
+      slot,
+      blockTime: unixTimestamp,
+      wire: Buffer.from(transaction.bytes).toString('base64'),
+      messageHash: hashOf(transaction),
+      accounts,
+      err: failed ? toTransactionError(result.err()) : null,
+      fee: feeOf(transaction.message),
+      memo: memoOf(transaction.message),
+      preBalances: before.lamports,
+      postBalances: after.lamports,
+      preTokenBalances: before.tokens,
+      postTokenBalances: after.tokens,
+      loadedAddresses,
+      computeUnitsConsumed: Number(meta.computeUnitsConsumed()),
+      ...showMeta(meta),
+    });
+  }
+
+  function balances(addresses: readonly string[]) {
+    const lamports: number[] = [];
+    const tokens: TransactionRecord['preTokenBalances'] = [];
+    for (const [accountIndex, address] of addresses.entries()) {
+      const found = account(address);
+      lamports.push(Number(found?.lamports() ?? 0n));
+      const state = found && readTokenState(found);
+      if (state?.kind !== 'account') continue;
+      const { mint, owner, amount } = state.token;
+      tokens.push({
+        accountIndex,
+        mint,
+        owner,
+        programId: ownerOf(found as VmAccount),
+        uiTokenAmount: uiTokenAmount(amount, decimalsOf(mint)),
+      });
+    }
+    return { lamports, tokens };
+  }
+
+  function decimalsOf(mint: string): number {
+    const found = account(mint);
+    const state = found && readTokenState(found);
+    return state?.kind === 'mint' ? state.mint.decimals : 0;
+  }
+
+  /** The accounts that a version 0 transaction takes from lookup tables: all writable ones come first. */
+  function lookUp(message: WireTransaction['message']): { writable: string[]; readonly: string[] } {
+    const lookups = 'addressTableLookups' in message ? (message.addressTableLookups ?? []) : [];
+    const found = { writable: [] as string[], readonly: [] as string[] };
+    for (const { lookupTableAddress, writableIndexes, readonlyIndexes } of lookups) {
+      const table = account(lookupTableAddress)?.data() ?? new Uint8Array();
+      const read = (index: number) => {
+        const start = TABLE_HEADER_BYTES + index * ADDRESS_BYTES;
+        const bytes = table.subarray(start, start + ADDRESS_BYTES);
+        return bytes.length === ADDRESS_BYTES ? [getAddressDecoder().decode(bytes) as string] : [];
+      };
+      found.writable.push(...writableIndexes.flatMap(read));
+      found.readonly.push(...readonlyIndexes.flatMap(read));
+    }
+    return found;
+  }
+
+  return {
+    slots,
+    history,
+    account,
+    accountsOf: program =>
+      vm
+        .getProgramAccounts(Uint8Array.from(getAddressEncoder().encode(program)))
+        .map(found => ({ address: getAddressDecoder().decode(found.address), account: found.account() })),
+    rentExemption: bytes => Number(vm.minimumBalanceForRentExemption(BigInt(bytes))),
+    unixTimestamp: () => unixTimestamp,
+    simulate,
+    submit,
+    toBytes: () => vm.toBytes(),
+  };
+}
+
+/** What a run left behind, in the protocol's shapes. */
+export function showMeta(
+  meta: VmMeta,
+): Pick<TransactionRecord, 'logMessages' | 'innerInstructions' | 'returnData'> {
+  const base58 = getBase58Decoder();
+  const returned = meta.returnData();
+  return {
+    logMessages: meta.logs(),
+    innerInstructions: meta
+      .innerInstructions()
+      .map((inner, index) => ({
+        index,
+        instructions: inner.map(entry => ({
+          programIdIndex: entry.instruction().programIdIndex(),
+          accounts: [...entry.instruction().accounts()],
+          data: base58.decode(entry.instruction().data()),
+          stackHeight: entry.stackHeight(),
+        })),
+      }))
+      .filter(inner => inner.instructions.length > 0),
+    returnData:
+      returned.data().length === 0
+        ? null
+        : {
+            programId: getAddressDecoder().decode(returned.programId()),
+            data: [Buffer.from(returned.data()).toString('base64'), 'base64'],
+          },
+  };
+}
+
+function hashOf(transaction: WireTransaction): string {
+  return createHash('sha256').update(transaction.messageBytes).digest('hex');
+}
+
+/** The memos as `getSignaturesForAddress` shows them: each with its length in bytes. */
+function memoOf(message: WireTransaction['message']): string | null {
+  const memos = message.instructions
+    .filter(instruction =>
+      MEMO_PROGRAMS.includes(message.staticAccounts[instruction.programAddressIndex] ?? ''),
+    )
+    .map(instruction => Buffer.from(instruction.data ?? []))
+    .map(data => `[${data.length}] ${data.toString('utf8')}`);
+  return memos.length === 0 ? null : memos.join('; ');
+}
+
+function badSignature(): RpcError {
+  return new RpcError(SIGNATURE_FAILURE, 'Transaction signature verification failure');
+}
+
+function preflightFailure(err: TransactionError, meta: VmMeta | undefined): RpcError {
+  return new RpcError(PREFLIGHT_FAILURE, `Transaction simulation failed: ${describeTransactionError(err)}`, {
+    err,
+    accounts: null,
+    innerInstructions: null,
+    logs: meta?.logs() ?? [],
+    replacementBlockhash: null,
+    returnData: meta ? showMeta(meta).returnData : null,
+    unitsConsumed: Number(meta?.computeUnitsConsumed() ?? 0n),
+  });
+}
