@@ -83,7 +83,10 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       clock: options.clock,
     });
   }
-  if (config.adminApiKey) await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey });
+  if (config.adminApiKey) {
+    const { webhooks } = services;
+    await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey, webhooks });
+  }
   if (options.sandbox) await app.register(sandboxRoutes, options.sandbox);
   await serveApiPages(app);
   return app;

@@ -1,6 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../lib/errors.ts';
+import type { Webhooks } from '../webhooks/webhooks.ts';
+import { adminWebhookRoutes } from './webhooks.ts';
 
 /** Where every route of the operator's API lies. */
 export const ADMIN_PREFIX = '/admin/v1';
@@ -8,6 +10,7 @@ export const ADMIN_PREFIX = '/admin/v1';
 export interface AdminOptions {
   /** `ADMIN_API_KEY`: who knows it is the operator. */
   apiKey: string;
+  webhooks: Webhooks;
 }
 
 /**
@@ -26,6 +29,7 @@ export async function adminApi(app: FastifyInstance, options: AdminOptions): Pro
   app.setNotFoundHandler(request => {
     throw new GatewayError('not_found', `there is no route ${request.method} ${request.url.split('?')[0]}`);
   });
+  adminWebhookRoutes(app, options.webhooks);
 }
 
 function digest(key: string): Buffer {

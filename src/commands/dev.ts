@@ -115,6 +115,7 @@ function withSandboxDefaults(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return {
     LOG_LEVEL: 'warn',
     RATE_LIMITS: 'off',
+    WEBHOOK_ALLOW_LOOPBACK: 'true',
     SIWX_DOMAINS: SIGN_IN_DOMAINS,
     NETWORKS: EVM_NETWORKS.map(({ network }) => network).join(','),
     ...env,

@@ -14,6 +14,7 @@ export async function buildUnconnectedApp(): Promise<FastifyInstance> {
     EVM_PAY_TO: `0x${'1'.repeat(40)}`,
     EVM_PRIVATE_KEY: `0x${'1'.repeat(64)}`,
     BASE_RPC_URL: 'http://unused.invalid',
+    ADMIN_API_KEY: 'unused'.repeat(8),
     LOG_LEVEL: 'silent',
   });
   const log = createLog('silent');

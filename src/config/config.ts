@@ -3,6 +3,7 @@ import { canonicalEvmAddress } from '../lib/evm-address.ts';
 import { ConfigError, readValues, type Values } from './read.ts';
 import { RPC_SETTINGS, type RpcSetting, SETTINGS } from './settings.ts';
 import { isEvmPrivateKey, parseList, parseOrigin, parseTrustProxy } from './values.ts';
+import { parseEncryptionKeys, parseWebhooks, type WebhookConfig } from './webhooks.ts';
 
 const DIALECT_NAMES = ['venice', 'dria'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
@@ -30,6 +31,9 @@ export interface Config {
   facilitators: readonly string[];
   /** Empty: the operator's API is off. */
   adminApiKey: string;
+  /** 32 bytes each; empty: secrets are stored as they are. */
+  dataEncryptionKeys: readonly Buffer[];
+  webhooks: WebhookConfig;
   siwxDomains: readonly string[];
   /** CIDRs of the load balancers, or false. */
   trustProxy: false | string[];
@@ -105,6 +109,8 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL, BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL },
     facilitators,
     adminApiKey: values.ADMIN_API_KEY,
+    dataEncryptionKeys: parseEncryptionKeys(values.DATA_ENCRYPTION_KEY, problems),
+    webhooks: parseWebhooks(values, problems),
     siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
     trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
     rateLimits: values.RATE_LIMITS === 'on',
@@ -114,6 +120,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
 function requireProduction(config: Config, problems: string[]): void {
   if (!config.databaseUrl) problems.push('DATABASE_URL is required');
   if (!config.publicOrigin) problems.push('PUBLIC_ORIGIN is required');
+  if (config.webhooks.allowLoopback) problems.push('WEBHOOK_ALLOW_LOOPBACK is for development alone');
   if (config.networks.length === 0) problems.push('NETWORKS must name at least one network');
   if (config.facilitators.length === 0) problems.push('FACILITATORS must name at least one facilitator');
   if (config.networks.some(n => n.startsWith('eip155:')) && !config.evmPayTo)
@@ -142,6 +149,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     databaseUrl: mask(config.databaseUrl),
     evmPrivateKey: mask(config.evmPrivateKey),
     adminApiKey: mask(config.adminApiKey),
+    dataEncryptionKeys: mask(config.dataEncryptionKeys.length > 0 ? 'set' : ''),
     rpcUrls: Object.fromEntries(Object.entries(config.rpcUrls).map(([name, url]) => [name, mask(url)])),
   };
 }

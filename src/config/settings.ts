@@ -18,6 +18,19 @@ export const SETTINGS = {
     about: 'key of the operator’s API, 32 characters or more (off without)',
     secret: true,
   },
+  DATA_ENCRYPTION_KEY: {
+    fallback: '',
+    about: 'seals webhook secrets and voucher codes: base64 of 32 bytes; a list to change it, newest first',
+    secret: true,
+  },
+  WEBHOOK_RETRY_SECONDS: {
+    fallback: '0,5,30,300,1800,7200,28800,86400',
+    about: 'waits before the attempts to an operator’s webhook',
+  },
+  WEBHOOK_ALLOW_LOOPBACK: {
+    fallback: 'false',
+    about: "'true' in dev: webhooks may lead to this machine; refused by serve",
+  },
   SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
   TRUST_PROXY: {
     fallback: 'off',

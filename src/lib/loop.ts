@@ -11,7 +11,8 @@ export interface Loop {
  * throws is reported and does not end the loop.
  */
 export function startLoop(options: {
-  intervalMs: number;
+  /** The pause, or what says how long it is each time. */
+  intervalMs: number | (() => number);
   round: () => Promise<unknown>;
   onError: (error: unknown) => void;
 }): Loop {
@@ -21,7 +22,9 @@ export function startLoop(options: {
   async function run(): Promise<void> {
     while (!signal.aborted) {
       await options.round().catch(options.onError);
-      await pause(options.intervalMs, undefined, { signal }).catch(() => undefined);
+      const { intervalMs } = options;
+      const pauseMs = typeof intervalMs === 'number' ? intervalMs : intervalMs();
+      await pause(pauseMs, undefined, { signal }).catch(() => undefined);
     }
   }
 

@@ -172,8 +172,16 @@ export function paymentTables(cell: CellName) {
       type: text('type').notNull(),
       payload: jsonb('payload').notNull(),
       createdAt: createdAt(),
+      transactionId: text('transaction_id'),
+      status: text('status').notNull().default('ok'),
+      fannedOutAt: timestamp('fanned_out_at', { withTimezone: true }),
     },
-    table => [primaryKey({ name: 'outbox_pkey', columns: [table.eventId] })],
+    table => [
+      primaryKey({ name: 'outbox_pkey', columns: [table.eventId] }),
+      unique('outbox_environment_key').on(table.eventId, table.environment),
+      index('outbox_waiting_idx').on(table.createdAt),
+      index('outbox_created_idx').on(table.createdAt),
+    ],
   );
   return { network, payment, outbox };
 }

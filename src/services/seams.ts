@@ -1,12 +1,18 @@
 import type { Chain } from '../ports/chain.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
 import type { Facilitator } from '../ports/facilitator.ts';
+import type { Outbound } from '../ports/outbound.ts';
 
 /** Where a fault can be put around a real part; production passes none. */
 export interface Seams {
   evmClient?: (client: EvmClient) => EvmClient;
   facilitator?: (facilitator: Facilitator) => Facilitator;
   chain?: (chain: Chain) => Chain;
+  outbound?: (outbound: Outbound) => Outbound;
+  /** Lets webhooks lead to this machine, as in development. */
+  allowLoopbackWebhooks?: boolean;
+  /** Moves the clock of the webhooks' due times. */
+  webhookNow?: () => Date;
   settleWaitMs?: number;
   reconcileEveryMs?: number;
   maintainSenderEveryMs?: number;

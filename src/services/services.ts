@@ -32,6 +32,7 @@ import { createEvmParts, toEmbedded, toOption, toReceiver, toSettlement } from '
 import { checkReadiness } from './readiness.ts';
 import type { Seams } from './seams.ts';
 import { createSpending } from './spending.ts';
+import { createWebhookParts } from './webhooks.ts';
 
 export type Services = ReturnType<typeof createServices>;
 
@@ -43,7 +44,7 @@ const MAX_CONNECTIONS = 20;
 /** Builds the gateway's parts from the configuration: the one place where implementations are chosen. */
 export function createServices(config: Config, deps: { log: Log; clock: Clock; seams?: Seams }) {
   const { log, clock, seams = {} } = deps;
-  const cells = [DEFAULT_CELL];
+  const cells = [DEFAULT_CELL] as const;
   const pool = createPool({
     databaseUrl: config.databaseUrl,
     maxConnections: MAX_CONNECTIONS,
@@ -80,6 +81,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   const signatures = createWalletSignatures(evm.map(parts => parts.client));
   const signIn = createSignIn({ db: pool, clock, signatures, domains: config.siwxDomains });
   const channels = createChannels({ db: pool, clock });
+  const { webhooks, dispatcher, outbound } = createWebhookParts(config, { pool, cells, clock, log, seams });
   const tasks = [
     ...evm.map(
       ({ network, sender }): Task => ({
@@ -90,6 +92,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     ),
     forgetTask('used sign-in nonces could not be deleted', () => signIn.forgetExpiredNonces()),
     forgetTask('old channel messages could not be deleted', () => channels.forgetOldMessages()),
+    forgetTask('old events could not be deleted', () => dispatcher.forgetOldEvents()),
     ...cells.flatMap(cell => ledgerTasks(pool, cell)),
   ];
   let loops: Loop[] = [];
@@ -107,12 +110,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     spending.resume();
     await reconciler.start();
     loops = startTasks(tasks, log);
+    dispatcher.start();
   }
 
   async function stopWork(): Promise<void> {
     await Promise.all([topups.drained(), spending.drain()]);
     await reconciler.stop();
     for (const loop of loops) await loop.stop();
+    await dispatcher.stop();
   }
 
   return {
@@ -124,6 +129,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     } satisfies Topups,
     payments: createPaymentStatuses(pool),
     paymentLookups: createPaymentLookups(pool),
+    webhooks,
     signIn,
     apiKeys: createApiKeyCheck({ db: pool, clock }),
     walletKeys: createWalletKeys({ db: pool, clock, signatures, domains: config.siwxDomains }),
@@ -158,7 +164,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     /** Waits for settlements under way, then closes everything. */
     async stop() {
       await stopWork();
-      await Promise.all([pool.end(), closeSpending()]);
+      await Promise.all([pool.end(), closeSpending(), outbound.close()]);
     },
   };
 }

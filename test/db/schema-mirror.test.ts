@@ -6,6 +6,7 @@ import * as customers from '../../src/customers/tables.ts';
 import { DEFAULT_CELL } from '../../src/db/queryable.ts';
 import { ledgerTables } from '../../src/ledger/tables.ts';
 import * as payments from '../../src/payments/tables.ts';
+import * as webhooks from '../../src/webhooks/tables.ts';
 import { createTestDatabase } from '../support/database.ts';
 
 /** Every table as `schema.table`, with its columns and the columns of its keys, in one comparable form. */
@@ -15,6 +16,8 @@ const mirrors = [
   ...Object.values(customers),
   ...Object.values(payments),
   ...Object.values(payments.paymentTables(DEFAULT_CELL)),
+  ...Object.values(webhooks),
+  ...Object.values(webhooks.webhookTables(DEFAULT_CELL)),
   ...Object.values(ledgerTables(DEFAULT_CELL)),
 ].filter(value => is(value, PgTable));
 

@@ -1,0 +1,164 @@
+import { lookup as lookUpName } from 'node:dns/promises';
+import { isIP, type LookupFunction } from 'node:net';
+import { Agent, request as send } from 'undici';
+import { withDeadline } from '../lib/deadline.ts';
+import { isLoopbackAddress, isPublicAddress } from './outbound-address.ts';
+
+type Refusal =
+  | 'malformed'
+  | 'not_https'
+  | 'credentials'
+  | 'fragment'
+  | 'too_long'
+  | 'forbidden_address'
+  | 'unresolvable';
+
+interface Address {
+  address: string;
+  family: number;
+}
+
+export interface OutboundOptions {
+  /** For development: this machine may be called, also without TLS. */
+  allowLoopback: boolean;
+  /** Resolves a name; the system's resolver when absent. */
+  resolve?: (hostname: string) => Promise<Address[]>;
+}
+
+const MAX_URL_LENGTH = 2_048;
+const RESOLVE_TIMEOUT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+/** Connections kept for a receiver; more calls at once than this wait for each other. */
+const MAX_CONNECTIONS_PER_ORIGIN = 16;
+const MAX_ANSWER_BYTES = 65_536;
+
+const MESSAGES: Readonly<Record<Refusal, string>> = {
+  malformed: 'the URL is not a URL',
+  not_https: 'the URL must use https',
+  credentials: 'the URL must not hold a user name or password',
+  fragment: 'the URL must not have a fragment',
+  too_long: `the URL must not be longer than ${MAX_URL_LENGTH} characters`,
+  forbidden_address: 'the host must not be an address of a private, local or reserved network',
+  unresolvable: 'the host name has no address',
+};
+
+class ForbiddenAddressError extends Error {}
+
+/**
+ * Calls URLs that customers registered. A name is resolved once for each connection, every address it has is
+ * checked, and the connection goes to the address that was checked: a name that changes its address in
+ * between cannot lead us into our own network. Kept connections stay where they were opened.
+ */
+export function createOutbound({ allowLoopback, resolve = resolveAll }: OutboundOptions) {
+  const isAllowed = (address: string) =>
+    isPublicAddress(address) || (allowLoopback && isLoopbackAddress(address));
+
+  async function allowedAddresses(hostname: string): Promise<Address[]> {
+    const found = await withDeadline('name resolution', RESOLVE_TIMEOUT_MS, resolve(hostname));
+    // One forbidden address is enough: a name that has both was made to be resolved until it fits.
+    if (found.some(({ address }) => !isAllowed(address))) throw new ForbiddenAddressError();
+    return found;
+  }
+
+  const lookup: LookupFunction = (hostname, options, done) => {
+    allowedAddresses(hostname).then(
+      ([first, ...rest]) => {
+        if (!first) done(new Error('the name has no address'), '', 0);
+        else if (options.all) done(null, [first, ...rest]);
+        else done(null, first.address, first.family);
+      },
+      (error: unknown) => done(error as NodeJS.ErrnoException, '', 0),
+    );
+  };
+
+  const agent = new Agent({
+    connections: MAX_CONNECTIONS_PER_ORIGIN,
+    connect: { lookup, timeout: CONNECT_TIMEOUT_MS },
+    maxResponseSize: MAX_ANSWER_BYTES,
+  });
+
+  function checkForm(text: string): Refusal | undefined {
+    if (text.length > MAX_URL_LENGTH) return 'too_long';
+    if (!URL.canParse(text)) return 'malformed';
+    const url = new URL(text);
+    if (url.username || url.password) return 'credentials';
+    if (text.includes('#')) return 'fragment';
+    if (url.protocol !== 'https:' && !(allowLoopback && url.protocol === 'http:')) return 'not_https';
+    return undefined;
+  }
+
+  async function refusalOf(text: string): Promise<Refusal | undefined> {
+    const refused = checkForm(text);
+    if (refused) return refused;
+    const { hostname, protocol } = new URL(text);
+    try {
+      const addresses = await hostAddresses(hostname, allowedAddresses);
+      if (addresses.length === 0) return 'unresolvable';
+      const isLocal = addresses.every(({ address }) => isLoopbackAddress(address));
+      if (!addresses.every(({ address }) => isAllowed(address))) return 'forbidden_address';
+      return protocol === 'http:' && !isLocal ? 'not_https' : undefined;
+    } catch (error) {
+      return error instanceof ForbiddenAddressError ? 'forbidden_address' : 'unresolvable';
+    }
+  }
+
+  return {
+    async check(url: string) {
+      const reason = await refusalOf(url);
+      return reason && { reason, message: MESSAGES[reason] };
+    },
+
+    async post({ url, headers, body, timeoutMs }: Post): Promise<Answer> {
+      // A host that is an address is connected to without a look-up, so it is checked here.
+      const literal = URL.canParse(url) ? literalAddress(new URL(url).hostname) : undefined;
+      if (checkForm(url) || (literal !== undefined && !isAllowed(literal))) {
+        return { kind: 'failed', error: 'forbidden_address' };
+      }
+      const signal = AbortSignal.timeout(timeoutMs);
+      try {
+        const answer = await send(url, { method: 'POST', headers, body, signal, dispatcher: agent });
+        // The status is the answer. What follows may be too long or never end, and then it is not read.
+        const text = await answer.body.text().catch(() => '');
+        return { kind: 'answered', status: answer.statusCode, body: text };
+      } catch (error) {
+        if (signal.aborted) return { kind: 'failed', error: 'timeout' };
+        return { kind: 'failed', error: isForbidden(error) ? 'forbidden_address' : 'connection' };
+      }
+    },
+
+    close: () => agent.destroy(),
+  };
+}
+
+interface Post {
+  url: string;
+  headers: Record<string, string>;
+  body: string;
+  timeoutMs: number;
+}
+
+type Answer =
+  | { kind: 'answered'; status: number; body: string }
+  | { kind: 'failed'; error: 'timeout' | 'forbidden_address' | 'connection' };
+
+function isForbidden(error: unknown): boolean {
+  return error instanceof ForbiddenAddressError;
+}
+
+/** The address that a URL's host is, without the brackets of IPv6; undefined for a name. */
+function literalAddress(hostname: string): string | undefined {
+  const bare = hostname.replace(/^\[(.*)\]$/, '$1');
+  return isIP(bare) === 0 ? undefined : bare;
+}
+
+async function hostAddresses(
+  hostname: string,
+  resolve: (hostname: string) => Promise<Address[]>,
+): Promise<Address[]> {
+  const literal = literalAddress(hostname);
+  return literal === undefined ? resolve(hostname) : [{ address: literal, family: isIP(literal) }];
+}
+
+async function resolveAll(hostname: string): Promise<Address[]> {
+  return lookUpName(hostname, { all: true, verbatim: true });
+}
