@@ -1,6 +1,7 @@
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { formatUsd } from '../src/lib/money.ts';
 import { ensureClients } from './clients.ts';
+import { runTopup } from './demo/command-line.ts';
 import { readChainTransfer, readLedger } from './demo/evidence.ts';
 import { findOrStartSandbox, type SandboxInfo } from './demo/sandbox.ts';
 import { type HttpExchange, startVeniceClient } from './venice-client.ts';
@@ -8,6 +9,8 @@ import { type HttpExchange, startVeniceClient } from './venice-client.ts';
 /** The published client wants at least 5; a fresh wallet gets more than it spends, as in real life. */
 const FUND_USD = '25';
 const TOPUP_USD = 10;
+/** What each payment from the command line is. */
+const COMMAND_USD = 5;
 const USDC_PER_USD = 1_000_000n;
 
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -77,6 +80,25 @@ async function demonstrate(origin: string): Promise<void> {
     await showEvidence(info, network, wallet, transaction);
   } finally {
     await client.stop();
+  }
+  await demonstrateCommandLine(origin, privateKey);
+}
+
+/** The wallet's third payment is for a key that the gateway gives it; that key spends the same money. */
+async function demonstrateCommandLine(origin: string, privateKey: string): Promise<void> {
+  for (const dialect of ['venice', 'dria'] as const) {
+    step(`topup-gateway topup --dialect ${dialect} --amount ${COMMAND_USD}`);
+    const { credited, balance, transaction, apiKey } = await runTopup({
+      dialect,
+      amount: String(COMMAND_USD),
+      origin,
+      privateKey,
+    });
+    say('transaction', transaction);
+    say('credited', `${credited}, balance ${balance}`);
+    const total = dialect === 'venice' ? TOPUP_USD + COMMAND_USD : TOPUP_USD + 2 * COMMAND_USD;
+    expectEqual('the balance', balance, dialect === 'venice' ? `${total} USD` : `${total * 100} credits`);
+    if (apiKey !== undefined) say('new key', `${apiKey.slice(0, 'dkn_live_'.length)}…${apiKey.slice(-4)}`);
   }
 }
 
@@ -169,7 +191,7 @@ try {
   );
   try {
     await Promise.race([demonstrate(sandbox.origin), interrupted]);
-    step('Done: paid once, settled on chain, credited once.');
+    step('Done: every payment settled on chain and credited once.');
   } finally {
     await sandbox.stop();
   }

@@ -23,6 +23,10 @@ const COMMANDS: Record<string, { about: string; run: () => Promise<(args: string
     about: 'verify: recompute the sealed hash chain (exit 1 when a row was changed later)',
     run: async () => (await import('./commands/ledger.ts')).ledger,
   },
+  topup: {
+    about: 'pay a seller from your wallet: --dialect venice|dria --amount 10 --url https://… (topup --help)',
+    run: async () => (await import('./commands/topup.ts')).topup,
+  },
   openapi: {
     about: 'write the OpenAPI document to standard output',
     run: async () => (await import('./commands/openapi.ts')).openapi,

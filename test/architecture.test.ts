@@ -34,6 +34,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   upstreams: ADAPTER,
   local: ADAPTER,
   sandbox: ADAPTER,
+  client: LEAVES,
   dialects: SURFACE,
   admin: SURFACE,
   'public-api': SURFACE,

@@ -32,6 +32,11 @@ export const SETTINGS = {
     about: "'true' in dev: webhooks may lead to this machine; refused by serve",
   },
   SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
+  WALLET_PRIVATE_KEY: {
+    fallback: '',
+    about: 'key of the wallet that `topup-gateway topup` pays from; the server never reads it',
+    secret: true,
+  },
   TRUST_PROXY: {
     fallback: 'off',
     about: "load balancers whose X-Forwarded-For is believed: 'off' or a list of CIDRs",

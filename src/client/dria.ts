@@ -1,0 +1,111 @@
+import { encodeBase64Json } from '../lib/base64.ts';
+import { newId } from '../lib/ids.ts';
+import { ask, NoAnswerError } from './http.ts';
+import { type Attempt, isRefusal, RefusedError, reasonOf, type Seller, unknown } from './seller.ts';
+import {
+  checkEntry,
+  type KnownNetwork,
+  type PaymentTerms,
+  readAccepts,
+  readBaseUnits,
+  show,
+  UnacceptableOfferError,
+} from './terms.ts';
+import type { SignedPayload, Wallet } from './wallet.ts';
+
+const ASK_TIMEOUT_MS = 30_000;
+/** Sellers wait for the chain before they answer. */
+const PAY_TIMEOUT_MS = 100_000;
+
+export interface DriaOrder {
+  origin: URL;
+  wallet: Wallet;
+  networks: readonly KnownNetwork[];
+  /** Decimal USDC with at most two decimals, as the seller takes it. */
+  amount: string;
+  amountBaseUnits: bigint;
+  /** The account to credit; without one the wallet gets a new key first. */
+  apiKey: string | undefined;
+  nowMs: () => number;
+}
+
+/** Tops up as Dria sells: the owner of a key is credited, and the offer names the exact amount. */
+export async function createDriaSeller(order: DriaOrder): Promise<Seller> {
+  const { origin, wallet, networks, amount, amountBaseUnits } = order;
+  const url = new URL('/v1/credits/topup', origin);
+  const newApiKey = order.apiKey === undefined ? await registerWallet(order) : undefined;
+  const apiKey = order.apiKey ?? newApiKey ?? '';
+  const request = (headers: Record<string, string>, timeoutMs: number) =>
+    ask(url, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ amount }),
+      timeoutMs,
+    });
+
+  return {
+    account: `the owner of the key …${apiKey.slice(-4)}`,
+    newApiKey,
+    async askTerms(): Promise<PaymentTerms> {
+      const answer = await request({}, ASK_TIMEOUT_MS);
+      if (answer.status !== 402) throw new RefusedError(reasonOf(answer));
+      const [entry, ...others] = readAccepts(answer.json);
+      if (!entry || others.length > 0) {
+        throw new UnacceptableOfferError('the server makes more than one offer');
+      }
+      const terms = checkEntry(entry, networks, wallet.address);
+      const asked = readBaseUnits(entry['maxAmountRequired']);
+      if (asked !== amountBaseUnits) {
+        throw new UnacceptableOfferError(`the server asks for ${asked} base units, not ${amountBaseUnits}`);
+      }
+      return { ...terms, amountBaseUnits };
+    },
+
+    async pay(terms: PaymentTerms, payload: SignedPayload): Promise<Attempt> {
+      const network = terms.network.alias;
+      const header = encodeBase64Json({ x402Version: 1, scheme: 'exact', network, payload });
+      const answer = await request({ 'X-PAYMENT': header }, PAY_TIMEOUT_MS).catch(
+        (error: NoAnswerError) => error,
+      );
+      if (answer instanceof NoAnswerError) return unknown(answer);
+      const body = (answer.json ?? {}) as Record<string, unknown>;
+      if (answer.status === 200 && typeof body['txHash'] === 'string') {
+        return {
+          kind: 'paid',
+          receipt: {
+            transaction: show(body['txHash']),
+            credited: `${show(body['credits_added'])} credits`,
+            balance: `${show(body['balance'])} credits`,
+            paymentId: undefined,
+          },
+        };
+      }
+      if (isRefusal(answer.status)) return { kind: 'refused', reason: reasonOf(answer) };
+      return unknown(answer);
+    },
+  };
+}
+
+/** Proves the wallet to the seller and gets a key of its own for it. */
+async function registerWallet({ origin, wallet, networks, nowMs }: DriaOrder): Promise<string> {
+  const message = [
+    `${origin.host} wants wallet ${wallet.address} to obtain an API key`,
+    `Issued At: ${new Date(nowMs()).toISOString()}`,
+    `Nonce: ${newId().replaceAll('-', '')}`,
+  ].join('\n');
+  const isTest = networks.every(network => network.environment === 'test');
+  const answer = await ask(new URL('/v1/auth/wallet', origin), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      address: wallet.address,
+      message,
+      signature: wallet.signText(message),
+      ...(isTest && { environment: 'test' }),
+    }),
+    timeoutMs: ASK_TIMEOUT_MS,
+  });
+  const key = (answer.json as { api_key?: unknown } | undefined)?.api_key;
+  if (answer.status !== 200 || typeof key !== 'string') throw new RefusedError(reasonOf(answer));
+  return key;
+}

@@ -1,0 +1,87 @@
+import { decodeBase64Json, encodeBase64Json } from '../lib/base64.ts';
+import { baseUnitsToNano, formatUsd } from '../lib/money.ts';
+import { ask, NoAnswerError } from './http.ts';
+import { type Attempt, isRefusal, RefusedError, reasonOf, type Seller, unknown } from './seller.ts';
+import {
+  checkEntry,
+  findNetwork,
+  type KnownNetwork,
+  type PaymentTerms,
+  readAccepts,
+  readBaseUnits,
+  show,
+  UnacceptableOfferError,
+} from './terms.ts';
+import type { SignedPayload, Wallet } from './wallet.ts';
+
+const ASK_TIMEOUT_MS = 30_000;
+/** Sellers wait for the chain before they answer. */
+const PAY_TIMEOUT_MS = 100_000;
+
+export interface VeniceOrder {
+  /** Origin of the seller. */
+  origin: URL;
+  wallet: Wallet;
+  /** Networks to pay on, in order of preference. */
+  networks: readonly KnownNetwork[];
+  /** USDC has the same decimals everywhere that is known here. */
+  amountBaseUnits: bigint;
+}
+
+/** Tops up as Venice sells: the paying wallet is the account, and the signature alone says the amount. */
+export function createVeniceSeller({ origin, wallet, networks, amountBaseUnits }: VeniceOrder): Seller {
+  const url = new URL('/api/v1/x402/top-up', origin);
+
+  return {
+    account: wallet.address,
+    newApiKey: undefined,
+    async askTerms(): Promise<PaymentTerms> {
+      const answer = await ask(url, { method: 'POST', timeoutMs: ASK_TIMEOUT_MS });
+      if (answer.status !== 402) throw new RefusedError(reasonOf(answer));
+      const accepts = readAccepts(answer.json);
+      const entry = networks
+        .map(network => accepts.find(each => findNetwork(each, [network])))
+        .find(each => each !== undefined);
+      if (!entry) throw new UnacceptableOfferError('the server offers no network that can be paid on here');
+      const terms = { ...checkEntry(entry, networks, wallet.address), amountBaseUnits };
+      const minimum = readBaseUnits(entry['amount']);
+      if (minimum > amountBaseUnits) {
+        const least = formatUsd(baseUnitsToNano(minimum, terms.network.usdc.decimals));
+        throw new UnacceptableOfferError(`the least top-up is ${least} USDC`);
+      }
+      return terms;
+    },
+
+    async pay(terms: PaymentTerms, payload: SignedPayload): Promise<Attempt> {
+      const { network } = terms.network;
+      const header = encodeBase64Json({ x402Version: 2, scheme: 'exact', network, payload });
+      const answer = await ask(url, {
+        method: 'POST',
+        headers: { 'PAYMENT-SIGNATURE': header },
+        timeoutMs: PAY_TIMEOUT_MS,
+      }).catch((error: NoAnswerError) => error);
+      if (answer instanceof NoAnswerError) return unknown(answer);
+      const { data, details } = (answer.json ?? {}) as {
+        data?: Record<string, unknown>;
+        details?: Record<string, unknown>;
+      };
+      if (answer.status === 200 && data) {
+        const receipt = decodeBase64Json(answer.headers.get('payment-response') ?? '') as
+          | { transaction?: unknown }
+          | undefined;
+        return {
+          kind: 'paid',
+          receipt: {
+            transaction: show(receipt?.transaction ?? ''),
+            credited: `${show(data['amountCredited'])} USD`,
+            balance: `${show(data['newBalance'])} USD`,
+            paymentId: show(data['paymentId']),
+          },
+        };
+      }
+      if (isRefusal(answer.status)) return { kind: 'refused', reason: reasonOf(answer) };
+      const paymentId = details?.['paymentId'];
+      return unknown(answer, typeof paymentId === 'string' ? show(paymentId) : undefined);
+    },
+  };
+}

@@ -1,0 +1,122 @@
+import { createInterface } from 'node:readline/promises';
+import { createDriaSeller } from '../client/dria.ts';
+import { NoAnswerError } from '../client/http.ts';
+import { type PaymentResult, payOnce } from '../client/pay.ts';
+import { RefusedError, type Seller } from '../client/seller.ts';
+import { type PaymentTerms, UnacceptableOfferError } from '../client/terms.ts';
+import { createVeniceSeller } from '../client/venice.ts';
+import { systemClock } from '../lib/clock.ts';
+import { sleep } from '../lib/deadline.ts';
+import { baseUnitsToNano, formatUsd } from '../lib/money.ts';
+import { print } from './output.ts';
+import { readTopupOrder, TOPUP_USAGE, type TopupOrder } from './topup-order.ts';
+
+/**
+ * How the command ends. `problem`: nothing was signed, because the server is not there, makes no offer or asks for
+ * something odd. `pending`: signed and sent, and nobody can tell yet; do not pay again.
+ */
+export const TOPUP_EXIT = { paid: 0, problem: 1, usage: 2, refused: 3, pending: 4, declined: 5 } as const;
+
+/** `topup-gateway topup`: pays a seller from a wallet whose key is here. */
+export async function topup(args: string[]): Promise<void> {
+  if (args.includes('--help')) {
+    process.stdout.write(TOPUP_USAGE);
+    return;
+  }
+  const order = readTopupOrder(args, process.env);
+  if (typeof order === 'string') {
+    process.stderr.write(`${order}\n\n${TOPUP_USAGE}`);
+    process.exitCode = TOPUP_EXIT.usage;
+    return;
+  }
+  try {
+    process.exitCode = await run(args, order);
+  } catch (error) {
+    const isExpected = [UnacceptableOfferError, RefusedError, NoAnswerError].some(
+      kind => error instanceof kind,
+    );
+    if (!isExpected) throw error;
+    const { message } = error as Error;
+    print(args, { outcome: 'problem', reason: message }, `Nothing was paid: ${message}`);
+    process.exitCode = TOPUP_EXIT.problem;
+  }
+}
+
+async function run(args: string[], order: TopupOrder): Promise<number> {
+  const { wallet, waitMs } = order;
+  const nowMs = systemClock.nowMs;
+  const seller =
+    order.dialect === 'dria' ? await createDriaSeller({ ...order, nowMs }) : createVeniceSeller(order);
+  if (seller.newApiKey) tell(`new API key of this wallet, shown once: ${seller.newApiKey}`);
+  const terms = await seller.askTerms();
+  const summary = summarize(order, seller, terms);
+  for (const [name, value] of Object.entries(summary)) tell(`${name.padEnd(10)} ${value}`);
+  if (!order.isConfirmed && !(await confirm())) {
+    print(args, { outcome: 'declined', ...summary }, 'Nothing was paid: not confirmed.');
+    return TOPUP_EXIT.declined;
+  }
+  const onUnknown = (reason: string) => tell(`not known yet (${reason}), asking again`);
+  const result = await payOnce({ seller, wallet, terms, waitMs, nowMs, sleep, onUnknown });
+  const about = { ...summary, ...(seller.newApiKey !== undefined && { apiKey: seller.newApiKey }) };
+  return report(args, order, about, result);
+}
+
+/** Prints what the top-up came to. @returns the exit code */
+function report(args: string[], order: TopupOrder, about: object, result: PaymentResult): number {
+  const signedUntil = new Date(result.signedUntilMs).toISOString();
+  if (result.kind === 'paid') {
+    const { credited, balance, transaction, paymentId } = result.receipt;
+    const lines = [`Paid: ${credited} credited, balance ${balance}`, `transaction ${transaction}`];
+    if (paymentId !== undefined) lines.push(`payment     ${paymentId}`);
+    print(args, { outcome: 'paid', ...about, ...result.receipt }, lines.join('\n'));
+    return TOPUP_EXIT.paid;
+  }
+  const { reason } = result;
+  if (result.kind === 'refused') {
+    const text = `Refused: ${reason}\nThe server says that no money moved. The signature ends at ${signedUntil}.`;
+    print(args, { outcome: 'refused', reason, signedUntil, ...about }, text);
+    return TOPUP_EXIT.refused;
+  }
+  const { paymentId } = result;
+  const statusUrl = paymentId && new URL(`/payments/${paymentId}`, order.origin).href;
+  const lines = [
+    `Not known yet: ${reason}`,
+    `Do not pay again: what was signed can be settled until ${signedUntil}, and is then credited once.`,
+  ];
+  if (statusUrl) lines.push(`state: ${statusUrl}`);
+  print(args, { outcome: 'pending', reason, signedUntil, statusUrl, ...about }, lines.join('\n'));
+  return TOPUP_EXIT.pending;
+}
+
+function summarize(order: TopupOrder, seller: Seller, terms: PaymentTerms) {
+  const { title, network, usdc, environment } = terms.network;
+  const amount = formatUsd(baseUnitsToNano(terms.amountBaseUnits, usdc.decimals));
+  return {
+    seller: `${order.origin.origin} (${order.dialect})`,
+    amount: `${amount} USDC`,
+    token: usdc.address,
+    network: `${title} (${network})${environment === 'test' ? ', test money' : ''}`,
+    payer: order.wallet.address,
+    receiver: terms.payTo,
+    account: seller.account,
+  };
+}
+
+/** Asks a person; where there is none, nothing is agreed to. */
+async function confirm(): Promise<boolean> {
+  if (!process.stdin.isTTY) {
+    tell('nobody is there to confirm: use --yes to pay without asking');
+    return false;
+  }
+  const dialogue = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await dialogue.question('Pay? [y/N] ')).trim());
+  } finally {
+    dialogue.close();
+  }
+}
+
+/** What is for people goes to standard error, so that standard output is the result alone. */
+function tell(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
