@@ -8,7 +8,6 @@ import {
   getBase64EncodedWireTransaction,
   getBase64Encoder,
   getTransactionDecoder,
-  isSolanaError,
   type KeyPairSigner,
   lamports,
   SOLANA_ERROR__JSON_RPC__SERVER_ERROR_TRANSACTION_SIGNATURE_VERIFICATION_FAILURE,
@@ -30,6 +29,7 @@ import {
   type SolanaRpc,
   signSolanaPayment,
   signSolanaTransaction,
+  solanaRefusal,
   solanaRequirements,
   solanaTokenAccount,
   solanaUsdcBalance,
@@ -79,17 +79,6 @@ async function confirmed(signature: Parameters<SolanaRpc['getTransaction']>[0]) 
   });
 }
 
-/** What is wrong with the transaction: the innermost number that the client makes of the answer. */
-async function refusalOf(sending: Promise<unknown>): Promise<number> {
-  const error = await sending.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!isSolanaError(error)) throw new Error('the transaction was not refused', { cause: error });
-  const { ['__code']: code } = isSolanaError(error.cause) ? error.cause.context : error.context;
-  return code;
-}
-
 describe('a local Solana', () => {
   it('carries the name, the mint and the programs of mainnet', async () => {
     expect(await rpc.getGenesisHash().send()).toMatch(/^5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp/);
@@ -130,7 +119,7 @@ describe('a local Solana', () => {
     const wallet = await fundedSolanaWallet(chain, 10n);
     const receiver = (await generateKeyPairSigner()).address;
     const early = await signSolanaTransaction(chain, wallet, [await transferTo(wallet, receiver, 4n)]);
-    await refusalOf(rpc.sendTransaction(early.wire, BASE64).send());
+    await solanaRefusal(rpc.sendTransaction(early.wire, BASE64).send());
     const create = await getCreateAssociatedTokenIdempotentInstructionAsync({
       payer: wallet,
       owner: receiver,
@@ -160,7 +149,7 @@ describe('a local Solana', () => {
     const receiver = await newReceiver();
     const { wire } = await signSolanaTransaction(chain, wallet, [await transferTo(wallet, receiver, 1n)]);
     await rpc.sendTransaction(wire, BASE64).send();
-    expect(await refusalOf(rpc.sendTransaction(wire, BASE64).send())).toBe(
+    expect(await solanaRefusal(rpc.sendTransaction(wire, BASE64).send())).toBe(
       SOLANA_ERROR__TRANSACTION_ERROR__ALREADY_PROCESSED,
     );
     // Without preflight it is accepted and comes to nothing.
@@ -175,11 +164,11 @@ describe('a local Solana', () => {
     const blockhash = getBase58Decoder().decode(randomBytes(32)) as never;
     const unknown = await signSolanaTransaction(chain, wallet, [transfer], { blockhash });
     const notFound = SOLANA_ERROR__TRANSACTION_ERROR__BLOCKHASH_NOT_FOUND;
-    expect(await refusalOf(rpc.sendTransaction(unknown.wire, BASE64).send())).toBe(notFound);
+    expect(await solanaRefusal(rpc.sendTransaction(unknown.wire, BASE64).send())).toBe(notFound);
     const { value: latest } = await rpc.getLatestBlockhash().send();
     const young = await signSolanaTransaction(chain, wallet, [transfer], { blockhash: latest.blockhash });
     const strict = rpc.sendTransaction(young.wire, { ...BASE64, preflightCommitment: 'finalized' }).send();
-    expect(await refusalOf(strict)).toBe(notFound);
+    expect(await solanaRefusal(strict)).toBe(notFound);
     expect((await rpc.isBlockhashValid(latest.blockhash).send()).value).toBe(true);
 
     const height = await rpc.getBlockHeight({ commitment: 'processed' }).send();
@@ -189,7 +178,7 @@ describe('a local Solana', () => {
       latest.lastValidBlockHeight,
     );
     expect((await rpc.isBlockhashValid(latest.blockhash).send()).value).toBe(false);
-    expect(await refusalOf(rpc.sendTransaction(young.wire, BASE64).send())).toBe(notFound);
+    expect(await solanaRefusal(rpc.sendTransaction(young.wire, BASE64).send())).toBe(notFound);
     await rpc.sendTransaction(young.wire, { ...BASE64, skipPreflight: true }).send();
     expect(await solanaUsdcBalance(chain, receiver)).toBe(0n);
     expect((await rpc.getSignatureStatuses([young.signature]).send()).value).toEqual([null]);
@@ -206,9 +195,9 @@ describe('a local Solana', () => {
     expect(value.err).toBeNull();
     expect(await solanaUsdcBalance(chain, receiver)).toBe(0n);
     const verification = SOLANA_ERROR__JSON_RPC__SERVER_ERROR_TRANSACTION_SIGNATURE_VERIFICATION_FAILURE;
-    expect(await refusalOf(rpc.sendTransaction(wire, BASE64).send())).toBe(verification);
+    expect(await solanaRefusal(rpc.sendTransaction(wire, BASE64).send())).toBe(verification);
     const checked = rpc.simulateTransaction(wire, { ...BASE64, sigVerify: true }).send();
-    expect(await refusalOf(checked)).toBe(verification);
+    expect(await solanaRefusal(checked)).toBe(verification);
     const decoded = getTransactionDecoder().decode(getBase64Encoder().encode(wire));
     const [own] = await feePayer.signTransactions([decoded as never]);
     const signed = getBase64EncodedWireTransaction({
@@ -229,7 +218,7 @@ describe('a local Solana', () => {
     const { wire, signature } = await signSolanaTransaction(chain, wallet, [
       await transferTo(wallet, receiver, 6n),
     ]);
-    await refusalOf(rpc.sendTransaction(wire, BASE64).send());
+    await solanaRefusal(rpc.sendTransaction(wire, BASE64).send());
     await rpc.sendTransaction(wire, { ...BASE64, skipPreflight: true }).send();
     const { value } = await rpc.getSignatureStatuses([signature]).send();
     // What the token program calls insufficient funds.
@@ -311,10 +300,10 @@ describe('a local Solana', () => {
       decimals: 6,
     });
     const { wire } = await signSolanaTransaction(chain, thief, [theft]);
-    await refusalOf(rpc.sendTransaction(wire, BASE64).send());
+    await solanaRefusal(rpc.sendTransaction(wire, BASE64).send());
     const unsigned = { ...theft, accounts: theft.accounts.map(a => ({ ...a, role: AccountRole.WRITABLE })) };
     const { wire: second } = await signSolanaTransaction(chain, thief, [unsigned]);
-    await refusalOf(rpc.sendTransaction(second, BASE64).send());
+    await solanaRefusal(rpc.sendTransaction(second, BASE64).send());
     expect(await solanaUsdcBalance(chain, victim.address)).toBe(9n);
   });
 });

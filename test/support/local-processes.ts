@@ -27,7 +27,7 @@ export async function openFolder(): Promise<{ folder: string; remove(): Promise<
 /** Starts the parts in a process of their own and waits until they are ready. */
 export async function startInChild(
   dataDir: string,
-  parts: readonly ('postgres' | 'chain')[],
+  parts: readonly ('postgres' | 'chain' | 'solana')[],
   user?: SystemUser,
 ): Promise<{ child: ChildProcess; started: StartedParts }> {
   const child = spawn(process.execPath, ['--import', 'tsx', PARENT, dataDir, ...parts], {
@@ -59,6 +59,11 @@ export async function postgresPid(base: string): Promise<number> {
 /** Number of the chain's node of a data directory. */
 export async function anvilPid(dataDir: string): Promise<number> {
   const note = await readFile(path.join(dataDir, 'evm-8453', 'anvil.json'), 'utf8');
+  return (JSON.parse(note) as { pid: number }).pid;
+}
+
+export async function solanaPid(dataDir: string): Promise<number> {
+  const note = await readFile(path.join(dataDir, 'solana', 'node.json'), 'utf8');
   return (JSON.parse(note) as { pid: number }).pid;
 }
 

@@ -10,6 +10,7 @@ import {
   getBase64EncodedWireTransaction,
   getSignatureFromTransaction,
   type Instruction,
+  isSolanaError,
   type KeyPairSigner,
   pipe,
   setTransactionMessageFeePayerSigner,
@@ -102,6 +103,17 @@ export async function signSolanaTransaction(
     wire: getBase64EncodedWireTransaction(signed),
     signature: getSignatureFromTransaction(signed),
   };
+}
+
+/** What is wrong with the transaction: the innermost number that the client makes of the answer. */
+export async function solanaRefusal(sending: Promise<unknown>): Promise<number> {
+  const error = await sending.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!isSolanaError(error)) throw new Error('the transaction was not refused', { cause: error });
+  const { ['__code']: code } = isSolanaError(error.cause) ? error.cause.context : error.context;
+  return code;
 }
 
 /** What a seller asks for on Solana; `feePayer` pays the fee, every offer has a memo of its own. */
