@@ -107,6 +107,7 @@ function createOurs(): Verifier {
     gasPrice: refuse,
     sendRawTransaction: refuse,
     receipt: refuse,
+    transactionData: refuse,
     logs: refuse,
   };
   const facilitator = createEmbeddedFacilitator(

@@ -41,13 +41,16 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
   async function proveSettlement(given: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
     const payment = requireKind(given, 'eip3009');
     let reverted: { transaction: string; block: bigint } | undefined;
-    for (const hash of hint.transactions) {
+    const { reported = [] } = hint;
+    for (const hash of [...hint.transactions, ...reported]) {
       const receipt = await client.receipt(hash);
       if (!receipt) continue;
       if (receipt.succeeded) {
         const proof = await readReceipt(payment, receipt);
         if (proof) return proof;
-      } else reverted = { transaction: hash, block: receipt.blockNumber };
+      } else if (hint.transactions.includes(hash) || (await carries(hash, payment))) {
+        reverted = { transaction: hash, block: receipt.blockNumber };
+      }
     }
     // While our own transaction waits to be mined its receipt will tell; asking for more would only cost calls.
     if (!reverted && hint.transactions.length > 0 && !mayBeExpired(payment)) {
@@ -58,6 +61,12 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
       return { kind: 'reverted', transaction: reverted.transaction, usableUntilMs: expiryMs(payment) };
     }
     return proveByState(payment, hint);
+  }
+
+  /** Whether a transaction that somebody else named is about this payment: then its data hold our nonce. */
+  async function carries(hash: string, payment: Eip3009Payment): Promise<boolean> {
+    const data = await client.transactionData(hash);
+    return data?.includes(payment.authorization.nonce.slice(2)) === true;
   }
 
   async function proveByState(payment: Eip3009Payment, hint: ProofHint): Promise<SettlementProof> {

@@ -128,6 +128,10 @@ export function createEvmClient(options: EvmClientOptions): EvmClient {
       const receipt = await request<RpcReceipt | null>('eth_getTransactionReceipt', [hash]);
       return receipt ? readReceipt(receipt) : undefined;
     },
+    async transactionData(hash) {
+      const transaction = await request<{ input: string } | null>('eth_getTransactionByHash', [hash]);
+      return transaction?.input.toLowerCase();
+    },
     async logs(filter) {
       const range = { fromBlock: toQuantity(filter.fromBlock), toBlock: toQuantity(filter.toBlock) };
       const logs = await request<RpcLog[]>('eth_getLogs', [

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
+import { EMBEDDED, type FacilitatorSettings, isLoopbackUrl, parseFacilitators } from './facilitators.ts';
 import { ConfigError, readValues, type Values } from './read.ts';
 import { RPC_SETTINGS, type RpcSetting, SETTINGS } from './settings.ts';
 import { isEvmPrivateKey, parseList, parseOrigin, parseTrustProxy } from './values.ts';
@@ -12,7 +13,7 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** The effective configuration: parsed once, frozen, passed to what needs it. */
-export interface Config {
+export interface Config extends FacilitatorSettings {
   mode: 'serve' | 'sandbox';
   host: string;
   port: number;
@@ -28,7 +29,6 @@ export interface Config {
   evmPrivateKey: string;
   /** JSON-RPC URLs by the name of their setting. */
   rpcUrls: Readonly<Record<RpcSetting, string>>;
-  facilitators: readonly string[];
   /** Empty: the operator's API is off. */
   adminApiKey: string;
   /** 32 bytes each; empty: secrets are stored as they are. */
@@ -85,11 +85,6 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     if (values[name] && !URL.canParse(values[name])) problems.push(`${name} must be a URL`);
   }
   if (!['on', 'off'].includes(values.RATE_LIMITS)) problems.push("RATE_LIMITS must be 'on' or 'off'");
-  const facilitators = parseList(values.FACILITATORS);
-  for (const name of facilitators) {
-    if (name !== 'embedded')
-      problems.push(`FACILITATORS: ${name} is not supported by this version (use embedded)`);
-  }
   if (values.ADMIN_API_KEY && !/^[\x21-\x7e]{32,256}$/.test(values.ADMIN_API_KEY)) {
     problems.push('ADMIN_API_KEY must be 32 to 256 characters without spaces');
   }
@@ -107,7 +102,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     evmPayTo: evmPayTo ?? '',
     evmPrivateKey: values.EVM_PRIVATE_KEY,
     rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL, BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL },
-    facilitators,
+    ...parseFacilitators(values, problems),
     adminApiKey: values.ADMIN_API_KEY,
     dataEncryptionKeys: parseEncryptionKeys(values.DATA_ENCRYPTION_KEY, problems),
     webhooks: parseWebhooks(values, problems),
@@ -128,17 +123,17 @@ function requireProduction(config: Config, problems: string[]): void {
   for (const [network, name] of Object.entries(RPC_SETTINGS)) {
     if (config.networks.includes(network) && !config.rpcUrls[name]) problems.push(`${name} is required`);
   }
-  if (config.facilitators.includes('embedded') && !config.evmPrivateKey)
+  if (config.facilitators.includes(EMBEDDED) && !config.evmPrivateKey)
     problems.push('EVM_PRIVATE_KEY is required');
 }
 
 /** The sandbox hands out money for free, so it must never reach a real chain. */
 function requireLoopback(config: Config, problems: string[]): void {
   for (const [name, url] of Object.entries(config.rpcUrls)) {
-    if (URL.canParse(url) && !['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname)) {
-      problems.push(`${name} must be loopback in the sandbox`);
-    }
+    if (URL.canParse(url) && !isLoopbackUrl(url)) problems.push(`${name} must be loopback in the sandbox`);
   }
+  if (config.facilitators.some(name => name !== EMBEDDED && !isLoopbackUrl(name)))
+    problems.push('FACILITATORS must be embedded or loopback in the sandbox');
 }
 
 /** The settings as a printable object: secrets are shown as set or not set, nothing more. */
@@ -150,6 +145,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     evmPrivateKey: mask(config.evmPrivateKey),
     adminApiKey: mask(config.adminApiKey),
     dataEncryptionKeys: mask(config.dataEncryptionKeys.length > 0 ? 'set' : ''),
+    facilitatorHeaders: Object.fromEntries(Object.keys(config.facilitatorHeaders).map(url => [url, '(set)'])),
     rpcUrls: Object.fromEntries(Object.entries(config.rpcUrls).map(([name, url]) => [name, mask(url)])),
   };
 }

@@ -12,7 +12,16 @@ export const SETTINGS = {
   EVM_PRIVATE_KEY: { fallback: '', about: 'key that pays gas for the embedded facilitator', secret: true },
   BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
   BASE_SEPOLIA_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base Sepolia node', secret: true },
-  FACILITATORS: { fallback: 'embedded', about: 'ordered list of facilitators (this version: embedded)' },
+  FACILITATORS: { fallback: 'embedded', about: 'ordered list of facilitators: embedded, or https URLs' },
+  FACILITATOR_HEADERS: {
+    fallback: '',
+    about: 'JSON object: headers of every call, by facilitator URL',
+    secret: true,
+  },
+  FACILITATOR_AUTH: {
+    fallback: '',
+    about: 'JSON object: module that makes the headers of a call, by facilitator URL',
+  },
   ADMIN_API_KEY: {
     fallback: '',
     about: 'key of the operator’s API, 32 characters or more (off without)',

@@ -1,28 +1,17 @@
 import type { Clock } from '../lib/clock.ts';
 import {
-  authorizationDigest,
   authorizationStateCallData,
   balanceOfCallData,
-  domainSeparator,
   type TokenDomain,
   transferCallData,
 } from '../lib/eip3009.ts';
 import { GatewayError, unavailable } from '../lib/errors.ts';
-import { recoverAddress } from '../lib/secp256k1.ts';
 import { type EvmClient, EvmRevertError } from '../ports/evm-client.ts';
 import type { Facilitator, SettleResult, VerifyResult } from '../ports/facilitator.ts';
 import { type Eip3009Payment, type ExactPayment, requireKind } from '../ports/payment.ts';
 import type { ContractWalletVerifier } from './contract-wallet.ts';
+import { createEip3009Checks } from './eip3009-checks.ts';
 import type { EvmSender } from './evm-sender.ts';
-
-/** The token needs the authorization to be valid when the block is made, which is a little later. */
-const MIN_VALIDITY_SECONDS = 6n;
-
-/**
- * An authorization that is valid for days could stay undecided for days. Published clients sign at most an
- * hour ahead.
- */
-const MAX_VALIDITY_SECONDS = 7_200n;
 
 /** When a transaction has waited this long, another would only wait behind it. */
 const MAX_WAITING_MS = 60_000;
@@ -43,9 +32,8 @@ export interface EmbeddedNetwork {
  * official x402 scheme.
  */
 export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], clock: Clock): Facilitator {
-  const byNetwork = new Map(
-    networks.map(n => [n.network, { ...n, separator: domainSeparator(n.token) }] as const),
-  );
+  const byNetwork = new Map(networks.map(n => [n.network, n] as const));
+  const checks = createEip3009Checks(networks, clock);
 
   function networkOf(payment: { network: string }) {
     const network = byNetwork.get(payment.network);
@@ -53,24 +41,17 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     return network;
   }
 
-  function isSignedByKey(payment: Eip3009Payment): boolean {
-    const { authorization } = payment;
-    if (authorization.signature.length !== 132) return false;
-    const digest = authorizationDigest(networkOf(payment).separator, authorization);
-    return recoverAddress(digest, authorization.signature) === authorization.from;
-  }
-
   async function verify(given: ExactPayment): Promise<VerifyResult> {
     const payment = requireKind(given, 'eip3009');
     const { client, contractWallets, sender, settleGas } = networkOf(payment);
     const { authorization } = payment;
-    if (!isSignedByKey(payment)) {
+    if (!(await checks.verifySignature(payment))) {
       const code = await client.code(authorization.from);
       if (code === '0x') return invalid('invalid_exact_evm_signature', 'the signature is not the payer’s');
       const refusal = await contractWallets.verify(payment);
       if (refusal) return refusal;
     }
-    const untimely = checkValidity(payment, clock);
+    const untimely = checks.checkTerms(payment);
     if (untimely) return untimely;
     try {
       // Exactly as it will be sent, so that a wallet contract cannot tell the rehearsal from the transaction.
@@ -97,7 +78,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
   async function settle(paymentId: string, given: ExactPayment): Promise<SettleResult> {
     try {
       const payment = requireKind(given, 'eip3009');
-      const untimely = checkValidity(payment, clock);
+      const untimely = checks.checkTerms(payment);
       if (untimely) return { ...untimely, kind: 'not_submitted' };
       const { sender, settleGas } = networkOf(payment);
       const { authorization } = payment;
@@ -114,7 +95,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
   return {
     name: 'embedded',
     supports: network => byNetwork.has(network),
-    verifySignature: payment => Promise.resolve(isSignedByKey(requireKind(payment, 'eip3009'))),
+    verifySignature: checks.verifySignature,
     verify,
     checkCapacity,
     settle,
@@ -126,27 +107,6 @@ type Refusal = Extract<VerifyResult, { kind: 'invalid' }>;
 
 function invalid(reason: string, message: string): Refusal {
   return { kind: 'invalid', reason, message };
-}
-
-function checkValidity(payment: Eip3009Payment, clock: Clock): Refusal | undefined {
-  const now = BigInt(Math.floor(clock.nowMs() / 1000));
-  const { validAfter, validBefore } = payment.authorization;
-  if (validBefore < now + MIN_VALIDITY_SECONDS) {
-    return invalid('invalid_exact_evm_payload_authorization_valid_before', 'the authorization has expired');
-  }
-  if (validBefore > now + MAX_VALIDITY_SECONDS) {
-    return invalid(
-      'invalid_exact_evm_payload_authorization_valid_before',
-      `the authorization may be valid for at most ${MAX_VALIDITY_SECONDS} seconds`,
-    );
-  }
-  if (validAfter > now) {
-    return invalid(
-      'invalid_exact_evm_payload_authorization_valid_after',
-      'the authorization is not valid yet',
-    );
-  }
-  return undefined;
 }
 
 /** The token refused the transfer in simulation: tell the payer why, as precisely as two reads allow. */

@@ -14,6 +14,7 @@ interface PaymentRow {
   environment: Environment;
   source: string;
   facilitator: string;
+  said_settled: boolean;
   signed: unknown;
   state: PaymentState;
   reason: string | null;
@@ -26,7 +27,7 @@ interface PaymentRow {
 }
 
 const COLUMNS =
-  'payment_id, account_id, environment, source, facilitator, signed, state, reason, from_block, transaction, ' +
+  'payment_id, account_id, environment, source, facilitator, said_settled, signed, state, reason, from_block, transaction, ' +
   'credited_nano_usd, available_nano_usd, created_at, updated_at';
 
 function toPayment(row: PaymentRow): Payment {
@@ -37,6 +38,7 @@ function toPayment(row: PaymentRow): Payment {
     environment: row.environment,
     source: row.source,
     facilitator: row.facilitator,
+    saidSettled: row.said_settled,
     signed: decodeSigned(row.signed),
     state: row.state,
     reason: row.reason ?? undefined,
@@ -124,15 +126,35 @@ export async function notePending(
   db: Queryable,
   cell: CellName,
   paymentId: string,
-  progress: { reason: string; transaction?: string },
+  progress: { reason: string; transaction?: string; saidSettled?: boolean },
 ): Promise<void> {
   await db.query({
     name: `${cell}.note_payment_pending`,
     text: `UPDATE "${cell}".payment SET state = 'pending', reason = $2, transaction = coalesce($3, transaction),
+             said_settled = said_settled OR $4,
              due_at = now() + least(600, 2 ^ least(attempts + 1, 10)) * interval '1 s', updated_at = now()
            WHERE payment_id = $1 AND state IN ('settling', 'pending')`,
-    values: [paymentId, progress.reason, progress.transaction ?? null],
+    values: [paymentId, progress.reason, progress.transaction ?? null, progress.saidSettled === true],
   });
+}
+
+/**
+ * Hands an open payment to another facilitator, because the one that had it provably sent nothing.
+ * @returns false when it is not open any more or somebody else has moved it
+ */
+export async function moveToFacilitator(
+  db: Queryable,
+  cell: CellName,
+  paymentId: string,
+  move: { from: string; to: string },
+): Promise<boolean> {
+  const result = await db.query({
+    name: `${cell}.move_payment_to_facilitator`,
+    text: `UPDATE "${cell}".payment SET facilitator = $3, updated_at = now()
+           WHERE payment_id = $1 AND facilitator = $2 AND state = 'settling'`,
+    values: [paymentId, move.from, move.to],
+  });
+  return result.rowCount === 1;
 }
 
 /**

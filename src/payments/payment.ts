@@ -12,7 +12,10 @@ export interface Payment {
   accountId: bigint;
   environment: Environment;
   source: string;
+  /** Who settles it, and nobody else while it is not known what became of it. */
   facilitator: string;
+  /** Whether that facilitator has said that the money moved. */
+  saidSettled: boolean;
   signed: ExactPayment;
   state: PaymentState;
   reason: string | undefined;

@@ -113,6 +113,19 @@ export const unappliedReceipt = directory.table(
   ],
 );
 
+export const facilitator = directory.table(
+  'facilitator',
+  {
+    name: text('name').notNull(),
+    supported: jsonb('supported'),
+    supportedAt: timestamp('supported_at', { withTimezone: true }),
+    distrustedAt: timestamp('distrusted_at', { withTimezone: true }),
+    distrustPaymentId: uuid('distrust_payment_id'),
+    distrustReason: text('distrust_reason'),
+  },
+  table => [primaryKey({ name: 'facilitator_pkey', columns: [table.name] })],
+);
+
 /** The payment tables of one cell. */
 export function paymentTables(cell: CellName) {
   const schema = pgSchema(cell);
@@ -152,6 +165,7 @@ export function paymentTables(cell: CellName) {
       dueAt: timestamp('due_at', { withTimezone: true }).notNull(),
       createdAt: createdAt(),
       updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
+      saidSettled: boolean('said_settled').notNull().default(false),
     },
     table => [
       primaryKey({ name: 'payment_pkey', columns: [table.paymentId] }),

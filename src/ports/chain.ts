@@ -35,8 +35,13 @@ export type SettlementProof =
 
 /** Where to look for a settlement. */
 export interface ProofHint {
-  /** Transactions that may carry the transfer (ours, or one a facilitator named). */
+  /** Our own transactions that may carry the transfer. */
   transactions: readonly string[];
+  /**
+   * Transactions that somebody else named: a short way to the transfer. They may be replaced or made up, so that
+   * the search does not wait for them, and the failure of one that is not about this payment proves nothing.
+   */
+  reported?: readonly string[];
   /** First block in which the transfer could be. */
   fromBlock: bigint;
 }

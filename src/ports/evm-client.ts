@@ -62,5 +62,7 @@ export interface EvmClient {
   call(to: string, data: string, options?: CallOptions): Promise<string>;
   sendRawTransaction(raw: string): Promise<void>;
   receipt(hash: string): Promise<EvmReceipt | undefined>;
+  /** Call data of a transaction; undefined when the node does not know it. */
+  transactionData(hash: string): Promise<string | undefined>;
   logs(filter: EvmLogFilter): Promise<EvmFoundLog[]>;
 }

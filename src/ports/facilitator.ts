@@ -3,7 +3,8 @@ import type { ExactPayment } from './payment.ts';
 /** Why a facilitator would not settle a payment; `reason` is an x402 error code. */
 export type VerifyResult =
   | { kind: 'valid' }
-  | { kind: 'invalid'; reason: string; message: string }
+  /** `doubtful`: it may be the facilitator's own trouble, so another one is worth asking. */
+  | { kind: 'invalid'; reason: string; message: string; doubtful?: true }
   /**
    * The permission is consumed on chain already: only the chain tells by whom and to what effect. `reason` is
    * the x402 code for a payment that turns out not to have come to us.
@@ -12,12 +13,15 @@ export type VerifyResult =
 
 /** What is known after asking for settlement. Only the chain decides whether money moved. */
 export type SettleResult =
-  /** Sent; `transaction` is where to look. */
-  | { kind: 'submitted'; transaction: string }
-  /** Provably nothing was sent. */
+  /**
+   * Sent; `transaction` is where to look. `reported` says that we have it from somebody else, so that it may be
+   * replaced or made up, `saidSettled` that the facilitator claims that the money has moved.
+   */
+  | { kind: 'submitted'; transaction: string; reported?: true; saidSettled?: true }
+  /** Provably this call sent nothing. */
   | { kind: 'not_submitted'; reason: string; message: string }
   /** Anything else: a lost answer, a time-out, an unknown code. */
-  | { kind: 'unknown'; message: string };
+  | { kind: 'unknown'; message: string; saidSettled?: true };
 
 /** Transactions that a facilitator has made for a payment. */
 export interface OwnTransactions {
@@ -34,7 +38,8 @@ export interface OwnTransactions {
  */
 export interface Facilitator {
   readonly name: string;
-  supports(network: string): boolean;
+  /** Whether it can settle there; on Solana also with this account as the fee payer. */
+  supports(network: string, feePayer?: string): boolean;
   /** Checks the signature alone, without any outside call, so that a replay can be told from a forgery. */
   verifySignature(payment: ExactPayment): Promise<boolean>;
   verify(payment: ExactPayment): Promise<VerifyResult>;
@@ -50,4 +55,33 @@ export interface Facilitator {
   settle(paymentId: string, payment: ExactPayment): Promise<SettleResult>;
   /** What it remembers of its work on a payment, also from before a crash; nothing for a remote one. */
   transactionsOf(paymentId: string, network: string): Promise<OwnTransactions>;
+}
+
+/** What can be told about a payment without any outside call. */
+export interface PaymentChecks {
+  verifySignature(payment: ExactPayment): Promise<boolean>;
+  /** The refusal of a payment that is expired, not valid yet, or valid for too long; undefined for a good one. */
+  checkTerms(payment: ExactPayment): Extract<VerifyResult, { kind: 'invalid' }> | undefined;
+}
+
+/** A verdict, and for a valid payment who is to settle it. */
+export type RoutedVerifyResult =
+  | { kind: 'valid'; facilitator: string }
+  | Exclude<VerifyResult, { kind: 'valid' }>;
+
+/** The facilitators of one network in order of preference, as the payment's life sees them. */
+export interface Facilitators {
+  verifySignature(payment: ExactPayment): Promise<boolean>;
+  /**
+   * Asks one after another until one can tell; a valid payment can be settled by the one that is named.
+   * @throws unavailable when none can tell
+   */
+  verify(payment: ExactPayment): Promise<RoutedVerifyResult>;
+  /** Settles with the named one and with no other. Never throws. */
+  settle(facilitator: string, paymentId: string, payment: ExactPayment): Promise<SettleResult>;
+  /** Who may be asked after one that provably sent nothing. */
+  nextAfter(facilitator: string, payment: ExactPayment): string | undefined;
+  transactionsOf(facilitator: string, paymentId: string, network: string): Promise<OwnTransactions>;
+  /** Who would be offered a new payment on the network now. */
+  preferred(network: string): string | undefined;
 }

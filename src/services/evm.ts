@@ -11,14 +11,16 @@ import { createEvmSender, type EvmSender } from '../facilitators/evm-sender.ts';
 import { receiptsContra } from '../ledger/chart.ts';
 import { assert } from '../lib/assert.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { TokenDomain } from '../lib/eip3009.ts';
 import { unavailable } from '../lib/errors.ts';
 import type { Chain } from '../ports/chain.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
-import type { Facilitator } from '../ports/facilitator.ts';
+import type { Facilitator, Facilitators, PaymentChecks } from '../ports/facilitator.ts';
 import type { SenderStore } from '../ports/sender-store.ts';
 import type { AuditedReceiver } from '../topups/receipt-audit.ts';
 import type { SettlementNetwork } from '../topups/settlement.ts';
 import type { PaymentOption } from '../topups/types.ts';
+import type { FacilitatorNetwork } from './facilitators.ts';
 import type { Seams } from './seams.ts';
 
 const RPC_TIMEOUT_MS = 8_000;
@@ -28,7 +30,8 @@ export interface EvmParts {
   network: EvmNetwork;
   client: EvmClient;
   chain: Chain;
-  sender: EvmSender;
+  /** Absent without a key: then other facilitators settle. */
+  sender: EvmSender | undefined;
 }
 
 /** The parts of every EVM network in the configuration. */
@@ -47,15 +50,17 @@ export function createEvmParts(
     });
     const client = seams.evmClient?.(plain) ?? plain;
     const chain = createEvmChain(network, client, clock);
-    const sender = createEvmSender({
-      client,
-      store: senderStore,
-      chainId: network.chainId,
-      address: privateKeyToAddress(config.evmPrivateKey as `0x${string}`).toLowerCase(),
-      privateKey: config.evmPrivateKey,
-      maxGasPriceWei: network.maxGasPriceWei,
-      clock,
-    });
+    const sender = config.evmPrivateKey
+      ? createEvmSender({
+          client,
+          store: senderStore,
+          chainId: network.chainId,
+          address: privateKeyToAddress(config.evmPrivateKey as `0x${string}`).toLowerCase(),
+          privateKey: config.evmPrivateKey,
+          maxGasPriceWei: network.maxGasPriceWei,
+          clock,
+        })
+      : undefined;
     return { network, client, chain: seams.chain?.(chain) ?? chain, sender };
   });
 }
@@ -68,23 +73,39 @@ function evmNetworks(config: Config): EvmNetwork[] {
   return found.filter(network => typeof network !== 'string');
 }
 
-/** What the embedded facilitator needs of one network. */
-export function toEmbedded({ network, client, sender }: EvmParts): EmbeddedNetwork {
-  const { usdc, chainId } = network;
-  const token = { name: usdc.name, version: usdc.version, chainId, verifyingContract: usdc.address };
-  const id = network.network as `${string}:${string}`;
-  const contractWallets = createContractWalletVerifier(id, token, client, sender.address as `0x${string}`);
-  return { network: network.network, token, settleGas: network.settleGas, client, sender, contractWallets };
+/** One EVM network as facilitators see it. */
+export function toFacilitatorNetwork(
+  parts: EvmParts,
+  checks: PaymentChecks,
+  embedded: Facilitator | undefined,
+): FacilitatorNetwork {
+  const { network, alias, maxTimeoutSeconds, usdc } = parts.network;
+  return { network, alias, maxTimeoutSeconds, domain: usdc, checks, embedded };
+}
+
+export function tokenOf({ usdc, chainId }: EvmNetwork): TokenDomain {
+  return { name: usdc.name, version: usdc.version, chainId, verifyingContract: usdc.address };
+}
+
+/** What the embedded facilitator needs of the networks that it has a key for. */
+export function toEmbedded(evm: readonly EvmParts[]): EmbeddedNetwork[] {
+  return evm.flatMap(({ network, client, sender }) => {
+    if (!sender) return [];
+    const token = tokenOf(network);
+    const id = network.network as `${string}:${string}`;
+    const contractWallets = createContractWalletVerifier(id, token, client, sender.address as `0x${string}`);
+    return [{ network: id, token, settleGas: network.settleGas, client, sender, contractWallets }];
+  });
 }
 
 /** What the payment's life needs of one network. */
-export function toSettlement({ network, chain }: EvmParts, facilitator: Facilitator): SettlementNetwork {
+export function toSettlement({ network, chain }: EvmParts, facilitators: Facilitators): SettlementNetwork {
   const contra = receiptsContra(network.network);
   assert(contra !== undefined, `${network.network} has a code in the chart of accounts`);
   let checked = false;
   return {
     chain,
-    facilitator,
+    facilitators,
     async ready() {
       if (checked) return;
       const [problem] = await chain.checkSetup();

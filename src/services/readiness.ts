@@ -12,7 +12,7 @@ export interface ReadinessNetwork {
   network: { title: string };
   client: EvmClient;
   chain: Chain;
-  sender: { address: string };
+  sender: { address: string } | undefined;
 }
 
 const CHECK_TIMEOUT_MS = 5_000;
@@ -65,6 +65,7 @@ export function checkReadiness(deps: {
   }
 
   async function checkGas({ network, client, sender }: ReadinessNetwork): Promise<string[]> {
+    if (!sender) return [];
     const balance = await client.balance(sender.address);
     return balance >= MIN_GAS_WEI ? [] : [`EVM_PRIVATE_KEY: ${sender.address} needs gas on ${network.title}`];
   }

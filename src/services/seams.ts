@@ -14,6 +14,8 @@ export interface Seams {
   /** Moves the clock of the webhooks' due times. */
   webhookNow?: () => Date;
   settleWaitMs?: number;
+  /** Longest time of a settle call to a remote facilitator. */
+  settleTimeoutMs?: number;
   reconcileEveryMs?: number;
   maintainSenderEveryMs?: number;
 }

@@ -10,12 +10,14 @@ import type { Config } from '../config/config.ts';
 import { createWalletSignatures } from '../customers/wallet-signatures.ts';
 import { createPool } from '../db/pool.ts';
 import { DEFAULT_CELL } from '../db/queryable.ts';
+import { createEip3009Checks } from '../facilitators/eip3009-checks.ts';
 import { createEmbeddedFacilitator } from '../facilitators/embedded.ts';
 import { ensurePartitions } from '../ledger/partitions.ts';
 import type { Spending } from '../ledger/spending-service.ts';
 import type { Clock } from '../lib/clock.ts';
 import { unavailable } from '../lib/errors.ts';
 import type { Loop } from '../lib/loop.ts';
+import { createFacilitatorStore } from '../payments/facilitator-store.ts';
 import { registerNetworks } from '../payments/payment-store.ts';
 import { createSenderStore } from '../payments/sender-store.ts';
 import type { Log } from '../ports/log.ts';
@@ -28,7 +30,16 @@ import { createSettlement } from '../topups/settlement.ts';
 import { createTopups } from '../topups/topups.ts';
 import type { Topups } from '../topups/types.ts';
 import { forgetTask, ledgerTasks, startTasks, type Task } from './background.ts';
-import { createEvmParts, toEmbedded, toOption, toReceiver, toSettlement } from './evm.ts';
+import {
+  createEvmParts,
+  toEmbedded,
+  toFacilitatorNetwork,
+  tokenOf,
+  toOption,
+  toReceiver,
+  toSettlement,
+} from './evm.ts';
+import { createFacilitatorParts } from './facilitators.ts';
 import { checkReadiness } from './readiness.ts';
 import type { Seams } from './seams.ts';
 import { createSpending } from './spending.ts';
@@ -57,10 +68,28 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   });
   const senderStore = createSenderStore(pool);
   const evm = createEvmParts(config, { senderStore, clock, seams });
-  const embedded = createEmbeddedFacilitator(evm.map(toEmbedded), clock);
-  const facilitator = seams.facilitator?.(embedded) ?? embedded;
-  const networks = new Map(evm.map(parts => [parts.network.network, toSettlement(parts, facilitator)]));
-  const settlement = createSettlement({ db: pool, networks, log });
+  const embedded = createEmbeddedFacilitator(toEmbedded(evm), clock);
+  const checks = createEip3009Checks(
+    evm.map(({ network }) => ({ network: network.network, token: tokenOf(network) })),
+    clock,
+  );
+  const facilitators = createFacilitatorParts(
+    config,
+    evm.map(parts => toFacilitatorNetwork(parts, checks, parts.sender && embedded)),
+    { store: createFacilitatorStore(pool), log, clock, seams },
+  );
+  const networks = new Map(
+    evm.map(parts => {
+      const { network } = parts.network;
+      return [network, toSettlement(parts, facilitators.listFor(network))] as const;
+    }),
+  );
+  const settlement = createSettlement({
+    db: pool,
+    networks,
+    distrust: facilitators.registry.distrust,
+    log,
+  });
   const settleWaitMs = seams.settleWaitMs ?? SETTLE_WAIT_MS;
   const topups = createTopups({ db: pool, networks, settlement, settleWaitMs });
   const reconciler = createReconciler({
@@ -83,13 +112,18 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   const channels = createChannels({ db: pool, clock });
   const { webhooks, dispatcher, outbound } = createWebhookParts(config, { pool, cells, clock, log, seams });
   const tasks = [
-    ...evm.map(
-      ({ network, sender }): Task => ({
-        everyMs: seams.maintainSenderEveryMs ?? MAINTAIN_SENDER_EVERY_MS,
-        problem: `transactions on ${network.title} could not be looked after`,
-        round: () => sender.maintain(),
-      }),
+    ...evm.flatMap(({ network, sender }): Task[] =>
+      sender
+        ? [
+            {
+              everyMs: seams.maintainSenderEveryMs ?? MAINTAIN_SENDER_EVERY_MS,
+              problem: `transactions on ${network.title} could not be looked after`,
+              round: () => sender.maintain(),
+            },
+          ]
+        : [],
     ),
+    ...facilitators.tasks,
     forgetTask('used sign-in nonces could not be deleted', () => signIn.forgetExpiredNonces()),
     forgetTask('old channel messages could not be deleted', () => channels.forgetOldMessages()),
     forgetTask('old events could not be deleted', () => dispatcher.forgetOldEvents()),
@@ -108,6 +142,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       );
     }
     spending.resume();
+    await facilitators.start();
     await reconciler.start();
     loops = startTasks(tasks, log);
     dispatcher.start();
@@ -156,7 +191,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
         await stopWork();
         await work();
       } finally {
-        for (const { sender } of evm) sender.forget();
+        for (const { sender } of evm) sender?.forget();
         await start();
         paused = false;
       }

@@ -122,7 +122,7 @@ export function createReceiptAudit({ db, cells, settlement }: ReceiptAuditDeps) 
     const payment = await findPayment(db, cell, paymentId);
     if (!payment) return { paymentId: undefined };
     if (apply && payment.state !== 'credited') {
-      await settlement.conclude({ ...payment, cell }, [transfer.transaction], 0);
+      await settlement.conclude({ ...payment, cell }, { transactions: [transfer.transaction] }, 0);
     }
     const now = await findPayment(db, cell, paymentId);
     // A block that was made anew can give the same transaction another place.

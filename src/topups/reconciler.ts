@@ -5,7 +5,7 @@ import { claimOpenPayments, expireLeases } from '../payments/payment-store.ts';
 import type { SettlementProof } from '../ports/chain.ts';
 import type { OwnTransactions } from '../ports/facilitator.ts';
 import type { Log } from '../ports/log.ts';
-import type { OpenPayment, Settlement } from './settlement.ts';
+import { addTo, claimed, type OpenPayment, type Settlement, type Trace } from './settlement.ts';
 
 export interface ReconcilerDeps {
   db: Queryable;
@@ -33,18 +33,26 @@ export function createReconciler(deps: ReconcilerDeps) {
     const open: OpenPayment = { ...payment, cell };
     const network = settlement.networkOf(open);
     if (payment.state === 'failed') {
-      await settlement.conclude(open, [], 0);
+      await settlement.conclude(open, { transactions: [] }, 0);
       return;
     }
-    const own = await network.facilitator.transactionsOf(payment.paymentId, payment.signed.network);
-    const known = [...new Set([...own.all, payment.transaction])].filter(hash => hash !== undefined);
-    const proof = await settlement.look(network, open, { transactions: known, fromBlock: payment.fromBlock });
-    const watched = new Set(transactionsToWatch(own, known, proof));
+    const { facilitators } = network;
+    const own = await facilitators.transactionsOf(
+      payment.facilitator,
+      payment.paymentId,
+      payment.signed.network,
+    );
+    const named = payment.transaction;
+    const reported = named === undefined || own.all.includes(named) ? [] : [named];
+    const known = { transactions: own.all, reported };
+    const proof = await settlement.look(network, open, { ...known, fromBlock: payment.fromBlock });
+    const trace = traceToWatch(own, known, proof);
     if (proof?.kind === 'unknown' && !proof.used) {
-      const result = await network.facilitator.settle(payment.paymentId, payment.signed);
-      if (result.kind === 'submitted') watched.add(result.transaction);
+      const result = await facilitators.settle(payment.facilitator, payment.paymentId, payment.signed);
+      await settlement.conclude(claimed(open, result), addTo(trace, result), WATCH_MS);
+    } else {
+      await settlement.conclude(open, trace, WATCH_MS);
     }
-    await settlement.conclude(open, [...watched], WATCH_MS);
   }
 
   /** One round over all cells. @returns how many payments were looked at. */
@@ -88,13 +96,9 @@ export function createReconciler(deps: ReconcilerDeps) {
  * Which transactions may end the payment now. A transaction that was given up for another can still bring the
  * money, but its revert says nothing while the other may be mined.
  */
-function transactionsToWatch(
-  own: OwnTransactions,
-  known: readonly string[],
-  proof: SettlementProof | undefined,
-): readonly string[] {
-  if (proof?.kind === 'transferred') return [proof.transfer.transaction];
+function traceToWatch(own: OwnTransactions, known: Trace, proof: SettlementProof | undefined): Trace {
+  if (proof?.kind === 'transferred') return { transactions: [proof.transfer.transaction] };
   // Without a transaction to wait for, the permission's state and logs are searched.
-  if (proof?.kind === 'unknown' && proof.used) return [];
-  return own.live.length > 0 ? own.live : known;
+  if (proof?.kind === 'unknown' && proof.used) return { transactions: [] };
+  return own.live.length > 0 ? { ...known, transactions: own.live } : known;
 }

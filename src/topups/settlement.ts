@@ -4,15 +4,15 @@ import { sleep, withDeadline } from '../lib/deadline.ts';
 import { baseUnitsToNano } from '../lib/money.ts';
 import type { Payment } from '../payments/payment.ts';
 import { creditPayment, failPayment, notePending } from '../payments/payment-store.ts';
-import type { Chain, ObservedTransfer, SettlementProof } from '../ports/chain.ts';
-import type { Facilitator } from '../ports/facilitator.ts';
+import type { Chain, ObservedTransfer, ProofHint, SettlementProof } from '../ports/chain.ts';
+import type { Facilitators, SettleResult } from '../ports/facilitator.ts';
 import type { Log } from '../ports/log.ts';
 import type { TopupOutcome } from './types.ts';
 
 /** Everything the core knows about one network it takes money on. */
 export interface SettlementNetwork {
   chain: Chain;
-  facilitator: Facilitator;
+  facilitators: Facilitators;
   /** Throws `unavailable` until the node has proved once that it serves this network and this token. */
   ready(): Promise<void>;
   assetDecimals: number;
@@ -27,11 +27,19 @@ export interface SettlementNetwork {
 export interface SettlementDeps {
   db: Queryable;
   networks: ReadonlyMap<string, SettlementNetwork>;
+  /** Takes a facilitator out of use that claimed a settlement which the chain disproves. */
+  distrust(facilitator: string, mark: { paymentId: string; reason: string }): Promise<void>;
   log: Log;
 }
 
 /** An open payment that is to be brought to its end. */
-export type OpenPayment = Pick<Payment, 'paymentId' | 'signed' | 'fromBlock'> & { cell: CellName };
+export type OpenPayment = Pick<
+  Payment,
+  'paymentId' | 'signed' | 'fromBlock' | 'facilitator' | 'saidSettled'
+> & { cell: CellName };
+
+/** Where a payment's transfer may be found: our own transactions, and those that a facilitator named. */
+export type Trace = Omit<ProofHint, 'fromBlock'>;
 
 const FIRST_POLL_MS = 20;
 
@@ -45,38 +53,34 @@ const RECHECK_MARGIN_MS = 600_000;
 export const RETRY_AFTER_SECONDS = 3;
 
 /** Waits for the chain's word on payments and books it. Shared by requests and the reconciler. */
-export function createSettlement({ db, networks, log }: SettlementDeps) {
+export function createSettlement({ db, networks, distrust, log }: SettlementDeps) {
   /**
    * Looks at the chain until it decides or `waitMs` is over, then books what is known: credited, failed or
    * pending. It never throws: what it can not tell is pending, and the reconciler goes on.
    */
-  async function conclude(
-    payment: OpenPayment,
-    transactions: readonly string[],
-    waitMs: number,
-  ): Promise<TopupOutcome> {
-    const { paymentId, cell } = payment;
+  async function conclude(payment: OpenPayment, trace: Trace, waitMs: number): Promise<TopupOutcome> {
+    const { paymentId, cell, saidSettled } = payment;
+    const [transaction] = [...trace.transactions, ...(trace.reported ?? [])];
     try {
-      const proof = await awaitProof(payment, transactions, waitMs);
+      const proof = await awaitProof(payment, trace, waitMs);
       if (proof?.kind === 'transferred') return await credit(payment, proof.transfer, false);
       if (proof?.kind === 'impossible') return await fail(payment, proof);
       if (proof?.kind === 'reverted') return await fail(payment, { ...proof, reason: 'reverted' });
-      const [transaction] = transactions;
-      await notePending(db, cell, paymentId, { reason: 'unproven', ...(transaction ? { transaction } : {}) });
+      const progress = { reason: 'unproven', saidSettled, ...(transaction ? { transaction } : {}) };
+      await notePending(db, cell, paymentId, progress);
     } catch (error) {
       log.error({ paymentId, err: asGatewayError(error) }, 'payment is left to the reconciler');
     }
-    const [transaction] = transactions;
     return { kind: 'pending', paymentId, transaction, retryAfterSeconds: RETRY_AFTER_SECONDS };
   }
 
   async function awaitProof(
     payment: OpenPayment,
-    transactions: readonly string[],
+    trace: Trace,
     waitMs: number,
   ): Promise<SettlementProof | undefined> {
     const network = networkOf(payment);
-    const hint = { transactions, fromBlock: payment.fromBlock };
+    const hint = { ...trace, fromBlock: payment.fromBlock };
     const deadlineMs = performance.now() + waitMs;
     for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, network.pollMs)) {
       const proof = await look(network, payment, hint);
@@ -90,7 +94,7 @@ export function createSettlement({ db, networks, log }: SettlementDeps) {
   async function look(
     network: SettlementNetwork,
     payment: OpenPayment,
-    hint: { transactions: readonly string[]; fromBlock: bigint },
+    hint: ProofHint,
   ): Promise<SettlementProof | undefined> {
     try {
       const reading = network.chain.proveSettlement(payment.signed, hint);
@@ -142,6 +146,8 @@ export function createSettlement({ db, networks, log }: SettlementDeps) {
   ): Promise<TopupOutcome> {
     const { paymentId, cell } = payment;
     const { reason, transaction, usableUntilMs = 0 } = failure;
+    // First, so that a crash in between repeats it: a payment that is closed is not looked at again.
+    if (payment.saidSettled) await distrust(payment.facilitator, { paymentId, reason });
     const recheckAt = new Date(usableUntilMs + RECHECK_MARGIN_MS);
     await failPayment(db, cell, paymentId, { reason, recheckAt, ...(transaction ? { transaction } : {}) });
     log.warn({ paymentId, reason, transaction }, 'payment proven not to have moved money');
@@ -158,3 +164,19 @@ export function createSettlement({ db, networks, log }: SettlementDeps) {
 }
 
 export type Settlement = ReturnType<typeof createSettlement>;
+
+/** The payment with what its facilitator has just claimed. */
+export function claimed(payment: OpenPayment, result: SettleResult): OpenPayment {
+  const saidSettled = result.kind !== 'not_submitted' && result.saidSettled === true;
+  return { ...payment, saidSettled: payment.saidSettled || saidSettled };
+}
+
+/** The trace with the transaction that a settle call named, if it did. */
+export function addTo(trace: Trace, result: SettleResult): Trace {
+  if (result.kind !== 'submitted') return trace;
+  const { transactions, reported = [] } = trace;
+  const add = (list: readonly string[]) => [...new Set([...list, result.transaction])];
+  return result.reported
+    ? { transactions, reported: add(reported) }
+    : { transactions: add(transactions), reported };
+}

@@ -6,10 +6,13 @@ import { GatewayError, unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
 import { isOpen, type Payment } from '../payments/payment.ts';
 import { claimPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
-import { findPayment, openPayment } from '../payments/payment-store.ts';
+import { findPayment, moveToFacilitator, openPayment } from '../payments/payment-store.ts';
 import { comparePayments } from '../payments/same-payment.ts';
+import type { SettleResult } from '../ports/facilitator.ts';
 import type { ExactPayment, PaymentKind } from '../ports/payment.ts';
 import {
+  addTo,
+  claimed,
   type OpenPayment,
   RETRY_AFTER_SECONDS,
   type Settlement,
@@ -34,6 +37,9 @@ const NAME_IN_USE = {
   solana: 'invalid_exact_svm_payload_signature_invalid',
 } satisfies Record<PaymentKind, string>;
 
+/** The facilitator of a payment that was on the chain before it was shown to us. */
+const SETTLED_BY_OTHERS = 'none';
+
 /** A request may spend this long over its own wait before the reconciler may join in. */
 const LEASE_MARGIN_MS = 15_000;
 
@@ -53,12 +59,12 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     try {
       // What was signed by a key can be told apart from a forgery here and now, and a repetition answered from
       // the database, whatever the node does.
-      const signed = await network.facilitator.verifySignature(payment);
+      const signed = await network.facilitators.verifySignature(payment);
       const repeated = signed ? await answerRepetition(request) : undefined;
       if (repeated) return repeated;
       await network.ready();
-      const verdict = await network.facilitator.verify(payment);
-      if (verdict.kind === 'valid') return await accept(request, network);
+      const verdict = await network.facilitators.verify(payment);
+      if (verdict.kind === 'valid') return await accept(request, network, verdict.facilitator);
       // A contract wallet's payment: its signature may be judged differently now than when it was accepted.
       const known = signed ? undefined : await answerRepetition(request);
       if (known) return known;
@@ -87,7 +93,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   ): Promise<TopupOutcome> {
     const fromBlock = network.chain.earliestSettlementBlock(await network.chain.currentBlock());
     const proof = await network.chain.proveSettlement(request.payment, { transactions: [], fromBlock });
-    if (proof.kind === 'transferred') return accept(request, network, fromBlock);
+    if (proof.kind === 'transferred') return accept(request, network, SETTLED_BY_OTHERS, fromBlock);
     const found = proof.kind === 'impossible' ? proof.reason : 'used too long ago to be found';
     return {
       kind: 'refused',
@@ -107,10 +113,10 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   async function accept(
     request: TopupRequest,
     network: SettlementNetwork,
+    facilitator: string,
     usedSince?: bigint,
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
-    if (usedSince === undefined) await network.facilitator.checkCapacity(payment.network);
     const head = await network.chain.currentBlock();
     const owner = await ownerOf(request);
     const claim = await claimPayment(db, {
@@ -125,6 +131,8 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       cell: claim.cell,
       signed: payment,
       fromBlock: usedSince ?? margin,
+      facilitator,
+      saidSettled: false,
     };
     if (!claim.claimed) {
       const stored = await findPayment(db, claim.cell, claim.paymentId);
@@ -132,7 +140,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       // The process that claimed it died before it stored the payment: nothing was sent, so go on from here.
       if (claim.accountId !== owner.accountId) return { kind: 'conflict', settled: false };
     }
-    const created = await store(request, network, open, claim);
+    const created = await store(request, open, claim);
     if (created === 'unknown') return pending(claim.paymentId);
     if (!created) return inProgress(claim.paymentId);
     return await settle(open, network, usedSince !== undefined);
@@ -144,7 +152,6 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
    */
   async function store(
     { environment, source }: TopupRequest,
-    network: SettlementNetwork,
     open: OpenPayment,
     claim: PaymentClaim,
   ): Promise<boolean | 'unknown'> {
@@ -154,7 +161,6 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
         accountId: claim.accountId,
         environment,
         source,
-        facilitator: network.facilitator.name,
         leaseMs: deps.settleWaitMs + LEASE_MARGIN_MS,
       });
     } catch (error) {
@@ -165,10 +171,33 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
 
   /** From here on money may move: nothing throws, and a caller that hangs up changes nothing. */
   async function settle(open: OpenPayment, network: SettlementNetwork, used: boolean): Promise<TopupOutcome> {
-    if (used) return settlement.conclude(open, [], deps.settleWaitMs);
-    const result = await network.facilitator.settle(open.paymentId, open.signed);
-    const transactions = result.kind === 'submitted' ? [result.transaction] : [];
-    return settlement.conclude(open, transactions, deps.settleWaitMs);
+    if (used) return settlement.conclude(open, { transactions: [] }, deps.settleWaitMs);
+    const { facilitator, result } = await submit(open, network);
+    const payment = claimed({ ...open, facilitator }, result);
+    return settlement.conclude(payment, addTo({ transactions: [] }, result), deps.settleWaitMs);
+  }
+
+  /**
+   * Submits through the payment's facilitator, and through the next one only when the call provably sent
+   * nothing. This is the payment's first submission, so no earlier call can have sent it either; the reconciler,
+   * which cannot know that, stays with the facilitator that is stored.
+   */
+  async function submit(
+    open: OpenPayment,
+    { facilitators }: SettlementNetwork,
+  ): Promise<{ facilitator: string; result: SettleResult }> {
+    const { paymentId, cell, signed } = open;
+    let { facilitator } = open;
+    for (;;) {
+      const result = await facilitators.settle(facilitator, paymentId, signed);
+      const next = result.kind === 'not_submitted' ? facilitators.nextAfter(facilitator, signed) : undefined;
+      if (next === undefined) return { facilitator, result };
+      // Stored before it is asked, so that nobody ever repeats the payment to the one that was given up.
+      const move = { from: facilitator, to: next };
+      const moved = await moveToFacilitator(db, cell, paymentId, move).catch(() => false);
+      if (!moved) return { facilitator, result };
+      facilitator = next;
+    }
   }
 
   async function answerStored(
@@ -242,7 +271,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const likeness = comparePayments(presented, stored.signed);
     if (likeness !== 'resigned') return likeness === 'same';
     // Another encoding of the signature, or a forgery: only the key tells.
-    return (await networks.get(presented.network)?.facilitator.verifySignature(presented)) === true;
+    return (await networks.get(presented.network)?.facilitators.verifySignature(presented)) === true;
   }
 
   function track<T>(work: Promise<T>): Promise<T> {

@@ -76,7 +76,14 @@ describe('the configuration', () => {
     ['DIALECTS', 'venice,klingon'],
     ['LOG_LEVEL', 'loud'],
     ['RATE_LIMITS', 'maybe'],
-    ['FACILITATORS', 'https://facilitator.example.com'],
+    ['FACILITATORS', 'embeded'],
+    ['FACILITATORS', 'http://facilitator.example.com'],
+    ['FACILITATORS', 'https://user:secret@facilitator.example.com'],
+    ['FACILITATORS', 'https://facilitator.example.com?key=secret'],
+    ['FACILITATORS', 'embedded,embedded'],
+    ['FACILITATOR_HEADERS', 'Bearer secret'],
+    ['FACILITATOR_HEADERS', '{"https://other.example.com":{"authorization":"x"}}'],
+    ['FACILITATOR_AUTH', '{"https://other.example.com":"./auth.mjs"}'],
     ['TRUST_PROXY', 'everybody'],
     ['TRUST_PROXY', '1'],
     ['TRUST_PROXY', '10.0.0.0/40'],
@@ -89,6 +96,34 @@ describe('the configuration', () => {
     ['10.0.0.0/8,::1', ['10.0.0.0/8', '::1']],
   ])('reads TRUST_PROXY=%s', (text, value) => {
     expect(loadConfig('serve', { ...GOOD, TRUST_PROXY: text }).trustProxy).toEqual(value);
+  });
+
+  it('reads an ordered list of facilitators and the headers of each', () => {
+    const url = 'https://facilitator.example.com/x402';
+    const env = {
+      ...GOOD,
+      FACILITATORS: `${url}/, embedded, http://127.0.0.1:4022`,
+      FACILITATOR_HEADERS: JSON.stringify({ [url]: { Authorization: 'Bearer very-secret' } }),
+    };
+    const config = loadConfig('serve', env);
+    expect(config.facilitators).toEqual([url, 'embedded', 'http://127.0.0.1:4022']);
+    expect(config.facilitatorHeaders).toEqual({ [url]: { Authorization: 'Bearer very-secret' } });
+    expect(JSON.stringify(describeConfig(config))).not.toContain('very-secret');
+  });
+
+  it.each([
+    ['host', 'example.com'],
+    ['authorization', 'two\nlines'],
+    ['a header', 'x'],
+    ['authorization', 7],
+  ])('refuses the header %s: %j', (name, value) => {
+    const url = 'https://facilitator.example.com';
+    const env = {
+      ...GOOD,
+      FACILITATORS: url,
+      FACILITATOR_HEADERS: JSON.stringify({ [url]: { [name]: value } }),
+    };
+    expect(problemsOf('serve', env).join()).toContain('FACILITATOR_HEADERS');
   });
 
   it('keeps the sandbox away from real chains', () => {

@@ -1,0 +1,79 @@
+import { unavailable } from '../lib/errors.ts';
+import type {
+  Facilitator,
+  Facilitators,
+  PaymentChecks,
+  RoutedVerifyResult,
+  VerifyResult,
+} from '../ports/facilitator.ts';
+import type { Log } from '../ports/log.ts';
+import type { ExactPayment } from '../ports/payment.ts';
+import type { FacilitatorRegistry } from './registry.ts';
+
+/**
+ * The facilitators of one network in the operator's order, as one. A verification goes on to the next one when
+ * one cannot tell; a settlement never does by itself: the caller asks for the next one, and only after a call
+ * that provably sent nothing.
+ * @param members in order of preference
+ */
+export function createFacilitatorList(deps: {
+  members: readonly Facilitator[];
+  checks: PaymentChecks;
+  registry: Pick<FacilitatorRegistry, 'distrustOf'>;
+  log: Log;
+}): Facilitators {
+  const { members, checks, registry, log } = deps;
+
+  function find(name: string): Facilitator | undefined {
+    return members.find(member => member.name === name);
+  }
+
+  /** Who may take a new payment. On Solana its fee payer decides, because only its owner can sign. */
+  function candidates(payment: ExactPayment): Facilitator[] {
+    const feePayer = payment.kind === 'solana' ? payment.transaction.feePayer : undefined;
+    return members.filter(
+      member => !registry.distrustOf(member.name) && member.supports(payment.network, feePayer),
+    );
+  }
+
+  async function verify(payment: ExactPayment): Promise<RoutedVerifyResult> {
+    let doubtful: Extract<VerifyResult, { kind: 'invalid' }> | undefined;
+    let failure: unknown;
+    for (const member of candidates(payment)) {
+      try {
+        const verdict = await member.verify(payment);
+        if (verdict.kind === 'valid') {
+          await member.checkCapacity(payment.network);
+          return { kind: 'valid', facilitator: member.name };
+        }
+        if (verdict.kind === 'already_used' || !verdict.doubtful) return verdict;
+        doubtful ??= verdict;
+      } catch (error) {
+        failure = error;
+        if (members.length > 1) log.warn({ facilitator: member.name, err: error }, 'facilitator passed over');
+      }
+    }
+    if (doubtful) return doubtful;
+    throw failure ?? unavailable(`a facilitator for ${payment.network}`);
+  }
+
+  return {
+    verifySignature: checks.verifySignature,
+    verify,
+    async settle(name, paymentId, payment) {
+      const member = find(name);
+      if (!member) return { kind: 'unknown', message: `the facilitator ${name} is not configured any more` };
+      return member.settle(paymentId, payment);
+    },
+    nextAfter(name, payment) {
+      const position = members.findIndex(member => member.name === name);
+      return candidates(payment).find(member => members.indexOf(member) > position)?.name;
+    },
+    async transactionsOf(name, paymentId, network) {
+      return (await find(name)?.transactionsOf(paymentId, network)) ?? { all: [], live: [] };
+    },
+    preferred(network) {
+      return members.find(member => !registry.distrustOf(member.name) && member.supports(network))?.name;
+    },
+  };
+}

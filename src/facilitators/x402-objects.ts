@@ -1,0 +1,84 @@
+import type { ExactPayment } from '../ports/payment.ts';
+
+/** What the x402 objects of a network's payments hold besides the payment itself. */
+export interface X402Network {
+  /** CAIP-2. */
+  network: string;
+  /** Its name in version 1. */
+  alias: string;
+  maxTimeoutSeconds: number;
+  /** EIP-712 name and version of the token; absent on Solana. */
+  domain?: { name: string; version: string };
+}
+
+export type X402Version = 1 | 2;
+
+export interface FacilitatorRequest {
+  x402Version: X402Version;
+  paymentPayload: Record<string, unknown>;
+  paymentRequirements: Record<string, unknown>;
+}
+
+/**
+ * The body of `/verify` and `/settle` for a payment. The signed bytes are the same in both versions. The payload
+ * of version 2 carries nothing optional, because facilitators are known to refuse payloads that do.
+ * @param resource URL of what is paid for; version 1 demands one
+ */
+export function facilitatorRequest(
+  payment: ExactPayment,
+  network: X402Network,
+  version: X402Version,
+  resource: string,
+): FacilitatorRequest {
+  const payload = payloadOf(payment);
+  const extra = extraOf(payment, network);
+  const common = {
+    scheme: payment.scheme,
+    asset: payment.asset,
+    payTo: payment.payTo,
+    maxTimeoutSeconds: network.maxTimeoutSeconds,
+    extra,
+  };
+  const amount = payment.amountBaseUnits.toString();
+  if (version === 2) {
+    const accepted = { ...common, network: network.network, amount };
+    return {
+      x402Version: 2,
+      paymentPayload: { x402Version: 2, accepted, payload },
+      paymentRequirements: accepted,
+    };
+  }
+  return {
+    x402Version: 1,
+    paymentPayload: { x402Version: 1, scheme: payment.scheme, network: network.alias, payload },
+    paymentRequirements: {
+      ...common,
+      network: network.alias,
+      maxAmountRequired: amount,
+      resource,
+      description: 'prepaid credit',
+      mimeType: 'application/json',
+    },
+  };
+}
+
+function payloadOf(payment: ExactPayment): Record<string, unknown> {
+  if (payment.kind === 'solana') return { transaction: payment.transaction.wire };
+  const { from, to, value, validAfter, validBefore, nonce, signature } = payment.authorization;
+  return {
+    signature,
+    authorization: {
+      from,
+      to,
+      value: value.toString(),
+      validAfter: validAfter.toString(),
+      validBefore: validBefore.toString(),
+      nonce,
+    },
+  };
+}
+
+function extraOf(payment: ExactPayment, { domain }: X402Network): Record<string, string> {
+  if (payment.kind === 'solana') return { feePayer: payment.transaction.feePayer };
+  return domain ? { name: domain.name, version: domain.version } : {};
+}
