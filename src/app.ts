@@ -11,6 +11,7 @@ import { compileSchema } from './http/validator.ts';
 import type { Clock } from './lib/clock.ts';
 import { VERSION } from './lib/version.ts';
 import { registerPaymentStatus } from './public-api/payment-status.ts';
+import { walletLinkRoutes } from './public-api/wallet-links.ts';
 import { type SandboxOptions, sandboxRoutes } from './sandbox/routes.ts';
 import type { Services } from './services/services.ts';
 
@@ -56,6 +57,10 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 
   registerHealth(app, { checks: services.readiness, isDraining: () => draining });
   registerPaymentStatus(app, services.payments);
+  await app.register(walletLinkRoutes, {
+    walletLinks: services.walletLinks,
+    rateLimits: config.rateLimits,
+  });
   if (config.dialects.includes('venice')) {
     await app.register(veniceDialect, {
       topups: services.topups,

@@ -23,6 +23,10 @@ const COMMANDS: Record<string, { about: string; run: () => Promise<(args: string
     about: 'verify: recompute the sealed hash chain (exit 1 when a row was changed later)',
     run: async () => (await import('./commands/ledger.ts')).ledger,
   },
+  accounts: {
+    about: 'show a wallet’s customer, or link two wallets to one',
+    run: async () => (await import('./commands/accounts.ts')).accounts,
+  },
   topup: {
     about: 'pay a seller from your wallet: --dialect venice|dria --amount 10 --url https://… (topup --help)',
     run: async () => (await import('./commands/topup.ts')).topup,

@@ -31,20 +31,22 @@ export function walletIdentity(network: string, wallet: string): string {
 }
 
 /** Finds the customer that a wallet belongs to, or makes one; safe against any number of racing callers. */
-export async function resolveWallet(
+export function resolveWallet(
   db: Queryable,
-  wallet: { environment: Environment; network: string; address: string },
+  { environment, network, address }: { environment: Environment; network: string; address: string },
+): Promise<Customer> {
+  return resolveIdentity(db, { environment, kind: 'wallet', value: walletIdentity(network, address) });
+}
+
+/** As {@link resolveWallet}, for any kind of name in its canonical form. */
+export async function resolveIdentity(
+  db: Queryable,
+  identity: { environment: Environment; kind: 'wallet'; value: string },
 ): Promise<Customer> {
   const result = await db.query<CustomerRow>({
     name: 'directory.resolve_customer',
     text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, $5)',
-    values: [
-      wallet.environment,
-      'wallet',
-      walletIdentity(wallet.network, wallet.address),
-      newId(),
-      DEFAULT_CELL,
-    ],
+    values: [identity.environment, identity.kind, identity.value, newId(), DEFAULT_CELL],
   });
   const [row] = result.rows;
   assert(row, 'resolve_customer answers one row');

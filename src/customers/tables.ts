@@ -123,3 +123,23 @@ export const channelMessage = directory.table(
     ),
   ],
 );
+
+export const customerLink = directory.table(
+  'customer_link',
+  {
+    linkId: uuid('link_id').notNull(),
+    environment: text('environment').notNull(),
+    customerId: uuid('customer_id').notNull(),
+    firstValue: text('first_value').notNull(),
+    secondValue: text('second_value').notNull(),
+    removedCustomerId: uuid('removed_customer_id'),
+    removedAccountId: bigint('removed_account_id', { mode: 'bigint' }),
+    actor: text('actor').notNull(),
+    reason: text('reason').notNull(),
+    createdAt: createdAt(),
+  },
+  table => [
+    primaryKey({ name: 'customer_link_pkey', columns: [table.linkId] }),
+    index('customer_link_customer_idx').on(table.customerId),
+  ],
+);

@@ -59,6 +59,12 @@ export function isRetryable(error: unknown): boolean {
   return isPgError(error) && (error.code === '40P01' || error.code === '40001');
 }
 
+/** True when a row names one that does not exist, or no longer: perhaps only that constraint counts. */
+export function violatesForeignKey(error: unknown, constraint?: string): boolean {
+  if (!isPgError(error) || error.code !== '23503') return false;
+  return constraint === undefined || (error as { constraint?: string }).constraint === constraint;
+}
+
 /** Turns a lost database into the refusal `unavailable`; passes everything else on unchanged. */
 export function asGatewayError(error: unknown): unknown {
   if (error instanceof GatewayError) return error;

@@ -1,3 +1,7 @@
+import type { Environment } from '../ports/environment.ts';
+
+export type { Environment } from '../ports/environment.ts';
+
 /**
  * The chart of accounts. A transfer is one row: the customer's account, the code of the system account on
  * the other side, one amount. System accounts are codes and never rows, so none of them can be hot; their
@@ -46,6 +50,13 @@ export function receiptsContra(network: string): ContraCode | undefined {
   return network in RECEIPTS ? RECEIPTS[network as keyof typeof RECEIPTS] : undefined;
 }
 
+/** Which money a CAIP-2 network carries, or undefined when the ledger takes none of it. */
+export function networkEnvironment(network: string): Environment | undefined {
+  const code = receiptsContra(network);
+  if (code === undefined) return undefined;
+  return code < 200 ? 'live' : 'test';
+}
+
 /** A readable name of any stored contra code. */
 export function contraName(code: number): string {
   const named = Object.entries(CONTRA).find(([, value]) => value === code);
@@ -53,8 +64,6 @@ export function contraName(code: number): string {
   const network = Object.entries(RECEIPTS).find(([, value]) => value === code);
   return network ? `receipts ${network[0]}` : `unknown ${code}`;
 }
-
-export type { Environment } from '../ports/environment.ts';
 
 /** What a transfer is, by its stored code. Number 2 is a hold, which is not a transfer while it is open. */
 export const TRANSFER_CODES = {

@@ -1,5 +1,7 @@
+import { violatesForeignKey } from '../db/pg-errors.ts';
 import { type CellName, cellName, type Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
+import { unavailable } from '../lib/errors.ts';
 import type { Environment } from '../ports/environment.ts';
 
 /** Who owns a signed payment in the whole deployment. */
@@ -30,16 +32,24 @@ function toClaim(row: ClaimRow): PaymentClaim {
   };
 }
 
-/** Claims a payment for an account; of any number of racing callers exactly one claims. */
+/**
+ * Claims a payment for an account; of any number of racing callers exactly one claims.
+ * @throws GatewayError `unavailable` when the account went away in between, because its wallet was linked to
+ * another: nothing was claimed, and the same payment finds its account when it comes again
+ */
 export async function claimPayment(
   db: Queryable,
   claim: { identity: string; paymentId: string; accountId: bigint; environment: Environment; cell: CellName },
 ): Promise<PaymentClaim> {
-  const result = await db.query<ClaimRow>({
-    name: 'directory.claim_payment',
-    text: 'SELECT claimed, payment_id, account_id, environment, cell FROM directory.claim_payment($1, $2, $3, $4, $5)',
-    values: [claim.identity, claim.paymentId, claim.accountId, claim.environment, claim.cell],
-  });
+  const result = await db
+    .query<ClaimRow>({
+      name: 'directory.claim_payment',
+      text: 'SELECT claimed, payment_id, account_id, environment, cell FROM directory.claim_payment($1, $2, $3, $4, $5)',
+      values: [claim.identity, claim.paymentId, claim.accountId, claim.environment, claim.cell],
+    })
+    .catch((error: unknown) => {
+      throw violatesForeignKey(error) ? unavailable('the account', error) : error;
+    });
   const [row] = result.rows;
   assert(row, 'claim_payment answers one row');
   return toClaim(row);

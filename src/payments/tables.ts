@@ -35,6 +35,7 @@ export const paymentClaim = directory.table(
   table => [
     primaryKey({ name: 'payment_claim_pkey', columns: [table.identity] }),
     unique('payment_claim_payment_key').on(table.paymentId),
+    index('payment_claim_account_idx').on(table.accountId),
   ],
 );
 

@@ -5,6 +5,7 @@ import { createCustomerCredit } from '../accounts/customer-credit.ts';
 import { createFundedKey, type FundedKeyOrder } from '../accounts/funded-keys.ts';
 import { createSignIn } from '../accounts/sign-in.ts';
 import { createWalletKeys } from '../accounts/wallet-keys.ts';
+import { createWalletLinks } from '../accounts/wallet-links.ts';
 import { findEvmNetwork } from '../chains/evm-networks.ts';
 import type { Config } from '../config/config.ts';
 import { createWalletSignatures } from '../customers/wallet-signatures.ts';
@@ -167,6 +168,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     webhooks,
     signIn,
     apiKeys: createApiKeyCheck({ db: pool, clock }),
+    walletLinks: createWalletLinks({ pool, clock, signatures, domains: config.siwxDomains }),
     walletKeys: createWalletKeys({ db: pool, clock, signatures, domains: config.siwxDomains }),
     /** For the sandbox: keys with credit that nobody paid for. */
     createFundedKey: (order: FundedKeyOrder) => createFundedKey(pool, order),
