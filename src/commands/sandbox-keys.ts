@@ -1,6 +1,7 @@
-import { randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { getBase58Decoder, getBase58Encoder } from '@solana/kit';
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
@@ -8,15 +9,22 @@ import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 const SandboxKeys = Type.Object({
   evmPrivateKey: Type.String({ pattern: '^0x[0-9a-f]{64}$' }),
   evmReceiverKey: Type.String({ pattern: '^0x[0-9a-f]{64}$' }),
+  svmPrivateKey: Type.String({ pattern: '^[1-9A-HJ-NP-Za-km-z]{80,88}$' }),
+  svmReceiverKey: Type.String({ pattern: '^[1-9A-HJ-NP-Za-km-z]{80,88}$' }),
   adminApiKey: Type.String({ minLength: 32 }),
 });
 
 /** Private keys with the addresses that they control. */
-export type SandboxKeys = Static<typeof SandboxKeys> & { evmSender: string; evmPayTo: string };
+export type SandboxKeys = Static<typeof SandboxKeys> & {
+  evmSender: string;
+  evmPayTo: string;
+  svmFeePayer: string;
+  svmPayTo: string;
+};
 
 /**
  * The sandbox's own keys, made up once and kept in `DATA_DIR`. They are random and not the well-known
- * development keys: the local chain has Base's chain id and USDC's address, so a payment that somebody signs
+ * development keys: the local chains have the real ones' names and USDC's addresses, so a payment that somebody signs
  * with a real wallet would be good on the real chain too, and must then at least go to an address that only
  * this machine controls.
  */
@@ -29,13 +37,35 @@ export function loadSandboxKeys(dataDir: string): SandboxKeys {
   mkdirSync(dataDir, { recursive: true });
   writeFileSync(file, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 });
   const address = (key: string) => privateKeyToAddress(key as `0x${string}`).toLowerCase();
-  return { ...keys, evmSender: address(keys.evmPrivateKey), evmPayTo: address(keys.evmReceiverKey) };
+  return {
+    ...keys,
+    evmSender: address(keys.evmPrivateKey),
+    evmPayTo: address(keys.evmReceiverKey),
+    svmFeePayer: svmAddress(keys.svmPrivateKey),
+    svmPayTo: svmAddress(keys.svmReceiverKey),
+  };
 }
 
 function newKeys(): Static<typeof SandboxKeys> {
   return {
     evmPrivateKey: generatePrivateKey(),
     evmReceiverKey: generatePrivateKey(),
+    svmPrivateKey: newSvmKey(),
+    svmReceiverKey: newSvmKey(),
     adminApiKey: `sandbox_${randomBytes(24).toString('hex')}`,
   };
+}
+
+const KEY_BYTES = 32;
+
+/** Seed and public key in base58, as wallets export them. */
+function newSvmKey(): string {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  const seed = privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(-KEY_BYTES);
+  const address = publicKey.export({ format: 'der', type: 'spki' }).subarray(-KEY_BYTES);
+  return getBase58Decoder().decode(Buffer.concat([seed, address]));
+}
+
+function svmAddress(key: string): string {
+  return getBase58Decoder().decode(getBase58Encoder().encode(key).subarray(KEY_BYTES));
 }

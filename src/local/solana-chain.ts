@@ -39,6 +39,8 @@ export interface LocalSolana {
   mint(owner: string, amountBaseUnits: bigint): Promise<string>;
   /** Gives the account SOL. @returns the signature. */
   airdrop(address: string, lamports: bigint): Promise<string>;
+  /** Resolves when a transaction that the chain has is confirmed. */
+  waitUntilConfirmed(signature: string): Promise<void>;
   /** Lets slots pass at once, so that blockhashes expire and transactions become final. */
   advanceSlots(slots: number): Promise<void>;
   /** Back to an empty chain with the mint on it. */
@@ -47,6 +49,7 @@ export interface LocalSolana {
 }
 
 const START_TIMEOUT_MS = 20_000;
+const CONFIRMATION_TIMEOUT_MS = 15_000;
 const POLL_MS = 20;
 const MAX_START_ATTEMPTS = 5;
 const STOP_STEPS: readonly StopStep[] = [
@@ -56,6 +59,15 @@ const STOP_STEPS: readonly StopStep[] = [
 
 const DEFAULT_SLOT_MS = 400;
 const DEFAULT_FINALIZED_AFTER_SLOTS = 32;
+
+/** False where the optional package was left out of the install. */
+export function isSolanaInstalled(): boolean {
+  try {
+    return findLitesvm() !== '';
+  } catch {
+    return false;
+  }
+}
 
 /**
  * Starts a Solana on this machine: the real programs in a virtual machine behind a JSON-RPC server of our own,
@@ -84,6 +96,8 @@ export async function startLocalSolana(options: LocalSolanaOptions): Promise<Loc
       restored: info.restored,
       mint: (owner, amount) => callRpc<string>(rpcUrl, 'local_mint', [owner, amount.toString()]),
       airdrop: (address, lamports) => callRpc<string>(rpcUrl, 'requestAirdrop', [address, Number(lamports)]),
+      waitUntilConfirmed: signature =>
+        withDeadline('the confirmation', CONFIRMATION_TIMEOUT_MS, waitUntilConfirmed(rpcUrl, signature)),
       async advanceSlots(slots) {
         await callRpc(rpcUrl, 'local_advanceSlots', [slots]);
       },
@@ -152,6 +166,17 @@ async function waitUntilReady(server: ServerProcess, rpcUrl: string): Promise<No
     await sleep(POLL_MS);
   }
   throw new Error('the local Solana ended while it was starting');
+}
+
+async function waitUntilConfirmed(rpcUrl: string, signature: string): Promise<void> {
+  interface Statuses {
+    value: ({ confirmationStatus: string } | null)[];
+  }
+  for (;;) {
+    const { value } = await callRpc<Statuses>(rpcUrl, 'getSignatureStatuses', [[signature]]);
+    if (value[0] && value[0].confirmationStatus !== 'processed') return;
+    await sleep(POLL_MS);
+  }
 }
 
 interface Store {

@@ -1,7 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { GatewayError } from '../lib/errors.ts';
-import { canonicalEvmAddress } from '../lib/evm-address.ts';
 import { nanoToBaseUnits, parseUsd } from '../lib/money.ts';
 
 /** A local chain as the sandbox controls it. */
@@ -12,8 +11,10 @@ export interface SandboxNetwork {
   asset: string;
   assetDecimals: number;
   payTo: string;
-  /** Creates test dollars. @returns the transaction, after inclusion. */
-  mint(address: string, amountBaseUnits: bigint): Promise<string>;
+  /** @returns the one spelling of an address, undefined for what is none here. */
+  canonicalAddress(text: string): string | undefined;
+  /** Creates test dollars, and what the wallet needs to use them. @returns the transaction, after inclusion. */
+  fund(address: string, amountBaseUnits: bigint): Promise<string>;
 }
 
 export interface SandboxKeyOrder {
@@ -135,13 +136,13 @@ export const sandboxRoutes: FastifyPluginAsync<SandboxOptions> = (app, options) 
       const network = options.networks.find(n => n.network === name);
       if (!network)
         throw malformed(`network must be one of ${options.networks.map(n => n.network).join(', ')}`);
-      const wallet = canonicalEvmAddress(address);
+      const wallet = network.canonicalAddress(address);
       if (wallet === undefined) throw malformed('address is not an address of this network');
       const nanoUsd = parseUsd(amountUsd);
       if (nanoUsd === undefined || nanoUsd === 0n || nanoUsd > MAX_NANO_USD) {
         throw malformed('amountUsd must be a decimal string above 0 and at most 1000000');
       }
-      return { transaction: await network.mint(wallet, nanoToBaseUnits(nanoUsd, network.assetDecimals)) };
+      return { transaction: await network.fund(wallet, nanoToBaseUnits(nanoUsd, network.assetDecimals)) };
     },
   );
 

@@ -70,7 +70,7 @@ export async function solanaTokenAccount(owner: string, mint: Address = SOLANA_U
 }
 
 /** @returns base units; 0 where there is no token account. */
-export async function solanaUsdcBalance(chain: LocalSolana, owner: string): Promise<bigint> {
+export async function solanaUsdcBalance(chain: Pick<LocalSolana, 'rpcUrl'>, owner: string): Promise<bigint> {
   const account = await solanaTokenAccount(owner);
   const rpc = connectSolana(chain);
   if ((await rpc.getAccountInfo(account, { encoding: 'base64' }).send()).value === null) return 0n;

@@ -1,0 +1,97 @@
+import { isAddress } from '@solana/kit';
+import { USDC_MAINNET_ADDRESS } from '@x402/svm';
+import { EVM_NETWORKS, type EvmNetwork } from '../chains/evm-networks.ts';
+import { canonicalEvmAddress } from '../lib/evm-address.ts';
+import { startLocalEvmChain } from '../local/evm-chain.ts';
+import { isSolanaInstalled, startLocalSolana } from '../local/solana-chain.ts';
+import type { SandboxNetwork } from '../sandbox/routes.ts';
+
+/** 1000 ETH: gas never runs out in a sandbox. */
+const GAS_WEI = 1_000n * 10n ** 18n;
+
+const LAMPORTS_PER_SOL = 1_000_000_000n;
+const FEE_PAYER_LAMPORTS = 100n * LAMPORTS_PER_SOL;
+
+const SOLANA = 'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp';
+const SOLANA_USDC = { address: USDC_MAINNET_ADDRESS, decimals: 6 };
+
+/** A local chain with what the gateway needs on it. */
+export interface SandboxChain extends SandboxNetwork {
+  /** The chain goes on where the last run stopped. */
+  restored: boolean;
+  /** Back to an empty chain. */
+  reset(): Promise<void>;
+  /** Gives the gateway's keys and receivers what they need; on a chain that has it, once more does no harm. */
+  prepare(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface SandboxChainOptions {
+  dataDir: string;
+  /** CAIP-2 ids; others than ours are left to the gateway to refuse. */
+  networks: readonly string[];
+  evm: { payTo: string; sender: string };
+  svm: { payTo: string; feePayer: string };
+  log: (line: string) => void;
+}
+
+/** The networks that this machine can stand in for; Solana needs a package that an install may leave out. */
+export function sandboxNetworks(): string[] {
+  return [...EVM_NETWORKS.map(({ network }) => network), ...(isSolanaInstalled() ? [SOLANA] : [])];
+}
+
+/** Starts all chains at once. */
+export function startSandboxChains(options: SandboxChainOptions): Promise<SandboxChain[]> {
+  const { networks } = options;
+  const evm = EVM_NETWORKS.filter(({ network }) => networks.includes(network));
+  return Promise.all([
+    ...evm.map(network => startEvm(network, options)),
+    ...(networks.includes(SOLANA) ? [startSolana(options)] : []),
+  ]);
+}
+
+async function startEvm(network: EvmNetwork, options: SandboxChainOptions): Promise<SandboxChain> {
+  const { usdc, chainId } = network;
+  const { dataDir, log } = options;
+  const chain = await startLocalEvmChain({ dataDir, chainId, token: usdc, log });
+  return {
+    network: network.network,
+    rpcUrl: chain.rpcUrl,
+    asset: usdc.address,
+    assetDecimals: usdc.decimals,
+    payTo: options.evm.payTo,
+    restored: chain.restored,
+    canonicalAddress: canonicalEvmAddress,
+    fund: (address, amount) => chain.mint(address, amount),
+    prepare: () => chain.fundGas(options.evm.sender, GAS_WEI),
+    reset: () => chain.reset(),
+    stop: () => chain.stop(),
+  };
+}
+
+async function startSolana({ dataDir, svm, log }: SandboxChainOptions): Promise<SandboxChain> {
+  const chain = await startLocalSolana({ dataDir, mint: SOLANA_USDC, log });
+  return {
+    network: SOLANA,
+    rpcUrl: chain.rpcUrl,
+    asset: SOLANA_USDC.address,
+    assetDecimals: SOLANA_USDC.decimals,
+    payTo: svm.payTo,
+    restored: chain.restored,
+    canonicalAddress: address => (isAddress(address) ? address : undefined),
+    /** A wallet without SOL could not do anything else on the chain. */
+    async fund(address, amount) {
+      await chain.airdrop(address, LAMPORTS_PER_SOL);
+      const signature = await chain.mint(address, amount);
+      await chain.waitUntilConfirmed(signature);
+      return signature;
+    },
+    async prepare() {
+      await chain.airdrop(svm.feePayer, FEE_PAYER_LAMPORTS);
+      // Nobody else creates the receiver's token account, and a payment to none fails.
+      await chain.mint(svm.payTo, 0n);
+    },
+    reset: () => chain.reset(),
+    stop: () => chain.stop(),
+  };
+}

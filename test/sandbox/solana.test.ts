@@ -1,0 +1,84 @@
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
+import { generateKeyPairSigner } from '@solana/kit';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import {
+  callSandbox as call,
+  openSandboxes,
+  type Sandbox,
+  type Sandboxes,
+  type SandboxInfo,
+} from '../support/sandbox.ts';
+import { connectSolana, SOLANA_MAINNET, SOLANA_USDC, solanaUsdcBalance } from '../support/solana.ts';
+
+let sandboxes: Sandboxes;
+
+beforeAll(async () => {
+  sandboxes = await openSandboxes();
+});
+
+afterEach(() => sandboxes.stopAll());
+
+afterAll(() => sandboxes.remove());
+
+async function solanaOf(sandbox: Sandbox) {
+  const info = (await call(sandbox, '/sandbox/v1/info')).body as unknown as SandboxInfo;
+  const solana = info.networks.find(({ network }) => network === SOLANA_MAINNET);
+  if (!solana) throw new Error('the sandbox has no Solana');
+  return solana;
+}
+
+async function fund(sandbox: Sandbox, address: string, amountUsd: string) {
+  return call(sandbox, '/sandbox/v1/fund', { network: SOLANA_MAINNET, address, amountUsd });
+}
+
+describe('Solana in the sandbox', () => {
+  it('is there, with a receiver, and gives every wallet dollars and SOL', async () => {
+    const sandbox = await sandboxes.start('plain');
+    const solana = await solanaOf(sandbox);
+    expect(sandbox.banner).toContain(`${SOLANA_MAINNET}  ${solana.rpcUrl}`);
+    expect(solana.asset).toBe(SOLANA_USDC);
+    const rpc = connectSolana(solana);
+    const receiver = await rpc
+      .getTokenAccountsByOwner(solana.payTo as never, { mint: SOLANA_USDC }, { encoding: 'base64' })
+      .send();
+    expect(receiver.value.length).toBe(1);
+
+    const { address } = await generateKeyPairSigner();
+    const funded = await fund(sandbox, address, '12.5');
+    expect(funded).toMatchObject({ status: 200, body: { transaction: expect.any(String) } });
+    expect(await solanaUsdcBalance(solana, address)).toBe(12_500_000n);
+    expect((await rpc.getBalance(address).send()).value).toBe(1_000_000_000n);
+    const status = await rpc.getSignatureStatuses([funded.body['transaction'] as never]).send();
+    expect(status.value[0]).toMatchObject({ err: null, confirmationStatus: 'confirmed' });
+    for (const wrong of ['0x1111111111111111111111111111111111111111', `${address}${address}`, '']) {
+      expect(await fund(sandbox, wrong, '1')).toMatchObject({
+        status: 400,
+        body: { error: 'malformed_request' },
+      });
+    }
+  });
+
+  it('goes on after kill -9, and is emptied with the rest', async () => {
+    const first = await sandboxes.start('killed');
+    const { address } = await generateKeyPairSigner();
+    expect(await fund(first, address, '3')).toMatchObject({ status: 200 });
+    const before = await solanaOf(first);
+    await sandboxes.stop(first.child, 'SIGKILL');
+    const second = await sandboxes.start('killed');
+    expect(second.banner).not.toContain('started empty');
+    const after = await solanaOf(second);
+    expect(after.payTo).toBe(before.payTo);
+    expect(await solanaUsdcBalance(after, address)).toBe(3_000_000n);
+    expect(await call(second, '/sandbox/v1/reset', {})).toMatchObject({ status: 200 });
+    expect(await solanaUsdcBalance(after, address)).toBe(0n);
+    expect(await fund(second, address, '4')).toMatchObject({ status: 200 });
+    await sandboxes.stop(second.child, 'SIGINT');
+    expect(await sandboxes.leftProcesses('killed')).toEqual([]);
+
+    await rm(path.join(sandboxes.folder, 'killed', 'solana', 'state.bin'));
+    const third = await sandboxes.start('killed');
+    expect(third.banner).toContain('could not be restored');
+    expect(await solanaUsdcBalance(await solanaOf(third), address)).toBe(0n);
+  });
+});
