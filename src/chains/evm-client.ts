@@ -6,13 +6,10 @@ import {
   type EvmReceipt,
   EvmRevertError,
 } from '../ports/evm-client.ts';
+import { createJsonRpc, type JsonRpcOptions } from './json-rpc.ts';
 
-export interface EvmClientOptions {
+export interface EvmClientOptions extends JsonRpcOptions {
   network: string;
-  title: string;
-  rpcUrl: string;
-  /** Deadline of one call, from the first byte sent to the last byte read. */
-  timeoutMs: number;
 }
 
 interface RpcLog {
@@ -33,71 +30,19 @@ interface RpcReceipt {
   logs: RpcLog[];
 }
 
-interface RpcError {
-  code?: number;
-  message?: string;
-}
+const MAX_REASON_CHARACTERS = 200;
 
-/** An answer longer than this is not one that we asked for. */
-const MAX_ANSWER_CHARACTERS = 8_000_000;
-
-const MAX_ERROR_CHARACTERS = 200;
-
-/** What the node said instead of a result. It never holds the URL, whose path is often a key. */
-class NodeAnswerError extends Error {
-  constructor(method: string, what: string) {
-    super(`${method}: ${what}`.slice(0, MAX_ERROR_CHARACTERS));
-    this.name = 'NodeAnswerError';
-  }
-}
-
-/**
- * Talks JSON-RPC to one node. Written on fetch because the deadline has to cover the whole answer and no
- * header of the node may stretch it, which the usual clients do not promise.
- */
+/** Reads an EVM node. A call that the contract refuses is told apart from a node that does not answer. */
 export function createEvmClient(options: EvmClientOptions): EvmClient {
-  const url = new URL(options.rpcUrl);
-  const headers: Record<string, string> = { 'content-type': 'application/json' };
-  if (url.username || url.password) {
-    const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-    headers['authorization'] = `Basic ${Buffer.from(credentials).toString('base64')}`;
-    url.username = '';
-    url.password = '';
-  }
-
-  async function post(method: string, params: unknown[]): Promise<{ result?: unknown; error?: RpcError }> {
-    const answer = await fetch(url, {
-      method: 'POST',
-      headers,
-      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
-      redirect: 'error',
-      signal: AbortSignal.timeout(options.timeoutMs),
-    });
-    const text = await answer.text();
-    if (text.length > MAX_ANSWER_CHARACTERS) throw new NodeAnswerError(method, 'the answer is too long');
-    try {
-      return JSON.parse(text) as { result?: unknown; error?: RpcError };
-    } catch {
-      throw new NodeAnswerError(method, `HTTP ${answer.status} without JSON`);
-    }
-  }
+  const { title } = options;
+  const rpc = createJsonRpc(options);
 
   async function request<T>(method: string, params: unknown[]): Promise<T> {
-    let answer: { result?: unknown; error?: RpcError };
-    try {
-      answer = await post(method, params);
-    } catch (error) {
-      throw unavailable(`the ${options.title} node`, describeFailure(method, error));
-    }
-    if (answer.error) {
-      const { code, message = '' } = answer.error;
-      if (code === 3 || /revert/i.test(message)) throw new EvmRevertError(revertReason(message));
-      throw unavailable(
-        `the ${options.title} node`,
-        new NodeAnswerError(method, `error ${code}: ${message}`),
-      );
-    }
-    return answer.result as T;
+    const { result, error } = await rpc.call(method, params);
+    if (!error) return result as T;
+    const { code, message = '' } = error;
+    if (code === 3 || /revert/i.test(message)) throw new EvmRevertError(revertReason(message));
+    throw rpc.refuse(method, error);
   }
 
   function callParameters(to: string, data: string, { from, gas, block }: CallOptions): unknown[] {
@@ -114,7 +59,7 @@ export function createEvmClient(options: EvmClientOptions): EvmClient {
         'safe',
         false,
       ]);
-      if (!block) throw unavailable(`the ${options.title} node's safe block`);
+      if (!block) throw unavailable(`the ${title} node's safe block`);
       return { number: BigInt(block.number), timestamp: BigInt(block.timestamp) };
     },
     code: address => request<string>('eth_getCode', [address, 'latest']),
@@ -169,13 +114,5 @@ function readLog(log: RpcLog): EvmLog {
 }
 
 function revertReason(message: string): string {
-  return message.replace(/^.{0,80}?revert(?:ed)?:?\s*/i, '').slice(0, MAX_ERROR_CHARACTERS);
-}
-
-/** The kind of failure without the address it was met at. */
-function describeFailure(method: string, error: unknown): Error {
-  if (error instanceof NodeAnswerError) return error;
-  const cause = (error as { cause?: { code?: unknown } }).cause;
-  const code = typeof cause?.code === 'string' ? cause.code : (error as Error).name;
-  return new NodeAnswerError(method, code);
+  return message.replace(/^.{0,80}?revert(?:ed)?:?\s*/i, '').slice(0, MAX_REASON_CHARACTERS);
 }

@@ -79,6 +79,9 @@ function payloadOf(payment: ExactPayment): Record<string, unknown> {
 }
 
 function extraOf(payment: ExactPayment, { domain }: X402Network): Record<string, string> {
-  if (payment.kind === 'solana') return { feePayer: payment.transaction.feePayer };
+  if (payment.kind === 'solana') {
+    const { feePayer, memo } = payment.transaction;
+    return { feePayer, ...(memo === undefined ? {} : { memo }) };
+  }
   return domain ? { name: domain.name, version: domain.version } : {};
 }

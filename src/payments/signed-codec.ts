@@ -38,6 +38,7 @@ const StoredSolana = Type.Object({
     blockhash: Type.String(),
     source: Type.String(),
     destination: Type.String(),
+    memo: Type.Optional(Type.String()),
   }),
 });
 

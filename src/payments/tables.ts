@@ -127,6 +127,26 @@ export const facilitator = directory.table(
   table => [primaryKey({ name: 'facilitator_pkey', columns: [table.name] })],
 );
 
+export const svmTransaction = directory.table(
+  'svm_transaction',
+  {
+    paymentId: uuid('payment_id').notNull(),
+    network: text('network').notNull(),
+    feePayer: text('fee_payer').notNull(),
+    signature: text('signature').notNull(),
+    wire: text('wire').notNull(),
+    finished: boolean('finished').notNull().default(false),
+    createdAt: createdAt(),
+  },
+  table => [
+    primaryKey({ name: 'svm_transaction_pkey', columns: [table.paymentId] }),
+    unique('svm_transaction_signature_key').on(table.network, table.signature),
+    index('svm_transaction_live_idx')
+      .on(table.network, table.feePayer, table.createdAt)
+      .where(sql`NOT ${table.finished}`),
+  ],
+);
+
 /** The payment tables of one cell. */
 export function paymentTables(cell: CellName) {
   const schema = pgSchema(cell);

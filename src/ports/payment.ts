@@ -74,4 +74,6 @@ export interface SolanaTransaction {
   source: string;
   /** Token account the money comes to. */
   destination: string;
+  /** The memo that the accepted requirements demand. */
+  memo?: string;
 }

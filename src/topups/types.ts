@@ -50,11 +50,13 @@ export interface PaymentOption {
   /** Short name, e.g. `base`. */
   networkAlias: string;
   environment: Environment;
-  /** Lower-case on EVM. */
+  /** Lower-case on EVM, as it is on Solana. */
   asset: string;
   assetDecimals: number;
   payTo: string;
   maxTimeoutSeconds: number;
-  /** What a client needs to sign, e.g. the EIP-712 name and version of the token. */
+  /** What a client needs to sign: the EIP-712 name and version of the token, or who pays Solana's fee. */
   extra: Record<string, string>;
+  /** On Solana: the receiver's token account and the program of the token. */
+  solana?: { tokenAccount: string; tokenProgram: string };
 }

@@ -107,12 +107,15 @@ interface WayToPay {
   makeOffer: OfferMaker;
 }
 
-/** The way to pay of each environment: version 1 clients pay the first entry they see, so there is one. */
+/**
+ * The way to pay of each environment: version 1 clients pay the first entry they see, so there is one. The
+ * contract knows EVM networks alone.
+ */
 function waysToPay({ paymentOptions, publicOrigin }: DriaOptions): ReadonlyMap<Environment, WayToPay> {
   const resource = `${publicOrigin}/v1${TOPUP_PATH}`;
   const ways = new Map<Environment, WayToPay>();
   for (const option of paymentOptions) {
-    if (ways.has(option.environment)) continue;
+    if (option.solana || ways.has(option.environment)) continue;
     ways.set(option.environment, { option, makeOffer: createOfferMaker(option, resource) });
   }
   return ways;

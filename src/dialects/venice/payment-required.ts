@@ -1,5 +1,6 @@
 import { encodeBase64Json } from '../../lib/base64.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
+import { offerExtra } from '../../protocols/x402-offer.ts';
 import type { PaymentOption } from '../../topups/types.ts';
 import { PROOF_HEADERS } from './headers.ts';
 import { MINIMUM_TO_CONSUME, MINIMUM_TOPUP, SUGGESTED_TOPUP } from './limits.ts';
@@ -32,17 +33,22 @@ function requirement(option: PaymentOption, nanoUsd: bigint) {
     asset: option.asset,
     payTo: option.payTo,
     maxTimeoutSeconds: option.maxTimeoutSeconds,
-    extra: option.extra,
+    extra: offerExtra(option),
   };
 }
 
 /**
- * The price list of the top-up route. It names no resource and carries no challenge, so one rendering
- * serves every caller: nothing is computed per request.
+ * Makes the price list of the top-up route. It names no resource and carries no challenge, so one rendering
+ * serves every caller, except where Solana's memo must be new each time.
  */
-export function topupOffer(options: readonly PaymentOption[], nanoUsd: bigint): PaymentRequired {
-  const document = { x402Version: 2, accepts: options.map(option => requirement(option, nanoUsd)) };
-  return { body: JSON.stringify(document), header: encodeBase64Json(document) };
+export function topupOffer(options: readonly PaymentOption[], nanoUsd: bigint): () => PaymentRequired {
+  const render = () => {
+    const document = { x402Version: 2, accepts: options.map(option => requirement(option, nanoUsd)) };
+    return { body: JSON.stringify(document), header: encodeBase64Json(document) };
+  };
+  if (options.some(({ solana }) => solana !== undefined)) return render;
+  const rendered = render();
+  return () => rendered;
 }
 
 /**

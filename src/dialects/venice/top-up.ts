@@ -58,7 +58,7 @@ const schema = {
 /** `POST /api/v1/x402/top-up`: price list and payment. */
 export function topupRoute(app: FastifyInstance, options: VeniceOptions, limiters: RateLimiters): void {
   const { topups, paymentOptions } = options;
-  const offer = topupOffer(paymentOptions, MINIMUM_TOPUP);
+  const makeOffer = topupOffer(paymentOptions, MINIMUM_TOPUP);
   app.setErrorHandler(errorHandler(TOPUP_ERRORS));
   // Clients announce JSON and send nothing, or send a body without a type: all of it is read and dropped.
   app.removeAllContentTypeParsers();
@@ -71,6 +71,7 @@ export function topupRoute(app: FastifyInstance, options: VeniceOptions, limiter
     }
     const header = readPaymentHeader(request.headers);
     if (header === undefined) {
+      const offer = makeOffer();
       return reply
         .code(402)
         .header('PAYMENT-REQUIRED', offer.header)

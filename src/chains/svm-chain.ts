@@ -1,0 +1,150 @@
+import { findTokenTransfer } from '../lib/svm-token.ts';
+import { readSvmTransaction } from '../lib/svm-transaction.ts';
+import type { Chain, ObservedTransfer, ProofHint, SettlementProof } from '../ports/chain.ts';
+import { type ExactPayment, requireKind, type SolanaPayment } from '../ports/payment.ts';
+import type {
+  SvmClient,
+  SvmExecutedTransaction,
+  SvmSignatureStatus,
+  SvmTokenBalance,
+} from '../ports/svm-client.ts';
+import { findInHistory } from './svm-history.ts';
+import type { SvmNetwork } from './svm-networks.ts';
+import { checkSvmSetup, type SvmReceiver } from './svm-setup.ts';
+
+const HEAD_MAX_AGE_MS = 1_000;
+
+/**
+ * So long after a payment was accepted its blockhash has died: the core's margin for a head that was read a
+ * little earlier, 150 blocks, and the same again for a node that had fallen behind.
+ */
+const EXPIRY_SLOTS = 350n;
+
+/** A block with this many on top is finalized; the number the network itself uses. */
+const FINALIZED_CONFIRMATIONS = 32;
+
+const NOT_SEEN: SettlementProof = { kind: 'unknown', used: false };
+const IN_PROGRESS: SettlementProof = { kind: 'unknown', used: true };
+
+/**
+ * Reads settlements of Solana payments. A payment is the hash of its message, so whoever sent it, and under
+ * whatever signature a facilitator names, the transaction found must carry that very message.
+ */
+export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver: SvmReceiver): Chain {
+  let head = 0n;
+  let headReadAtMs = Number.NEGATIVE_INFINITY;
+
+  async function currentSlot(): Promise<bigint> {
+    if (performance.now() - headReadAtMs >= HEAD_MAX_AGE_MS) {
+      head = await client.slot();
+      headReadAtMs = performance.now();
+    }
+    return head;
+  }
+
+  async function proveSettlement(given: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
+    const payment = requireKind(given, 'solana');
+    const isOld = (await currentSlot()) >= hint.fromBlock + EXPIRY_SLOTS;
+    const named = [...hint.transactions, ...(hint.reported ?? [])];
+    const proof = await readNamed(payment, named, isOld);
+    if (proof) return proof;
+    // While our own transaction waits for a block its status will tell; searching would only cost calls.
+    if (hint.transactions.length > 0 && !isOld) return NOT_SEEN;
+    const { signature } = await findInHistory(client, payment, { fromSlot: hint.fromBlock });
+    const found = signature === undefined ? undefined : await readNamed(payment, [signature], isOld);
+    if (found) return found;
+    return isOld ? proveExpiry(payment, named, hint.fromBlock) : NOT_SEEN;
+  }
+
+  /** What the named transactions prove; those that were never executed or carry another message prove nothing. */
+  async function readNamed(
+    payment: SolanaPayment,
+    signatures: readonly string[],
+    searchHistory: boolean,
+  ): Promise<SettlementProof | undefined> {
+    if (signatures.length === 0) return undefined;
+    const { statuses } = await client.signatureStatuses(signatures, searchHistory);
+    for (const [index, signature] of signatures.entries()) {
+      const status = statuses[index];
+      if (!status) continue;
+      if (status.commitment === 'processed') return IN_PROGRESS;
+      const executed = await client.transaction(signature);
+      if (!executed) return IN_PROGRESS;
+      const proof = judge(payment, signature, status, executed);
+      if (proof) return proof;
+    }
+    return undefined;
+  }
+
+  /**
+   * Proof that the transaction will never be in a block: the blockhash is dead at a finalized block that is
+   * surely younger than it, and that node's whole record up to there does not hold the transaction.
+   */
+  async function proveExpiry(
+    payment: SolanaPayment,
+    named: readonly string[],
+    fromSlot: bigint,
+  ): Promise<SettlementProof> {
+    const { slot, valid } = await client.isBlockhashValid(payment.transaction.blockhash);
+    if (valid || slot < fromSlot + EXPIRY_SLOTS) return NOT_SEEN;
+    if ((await client.firstAvailableSlot()) > fromSlot) return NOT_SEEN;
+    const search = await findInHistory(client, payment, { fromSlot, seenSlot: slot });
+    if (search.signature !== undefined || !search.complete) return NOT_SEEN;
+    if (named.length > 0) {
+      const looked = await client.signatureStatuses(named, true);
+      if (looked.slot < slot || (await readNamed(payment, named, true))) return NOT_SEEN;
+    }
+    return { kind: 'impossible', reason: 'expired' };
+  }
+
+  function judge(
+    payment: SolanaPayment,
+    signature: string,
+    status: SvmSignatureStatus,
+    executed: SvmExecutedTransaction,
+  ): SettlementProof | undefined {
+    const view = readSvmTransaction(executed.wire);
+    if (!view || !payment.identity.endsWith(`:${view.messageHash}`)) return undefined;
+    if (!executed.succeeded) {
+      // A fork may still bring it back to life until its block is finalized.
+      if (status.commitment !== 'finalized') return IN_PROGRESS;
+      return { kind: 'impossible', reason: 'failed_on_chain', transaction: signature };
+    }
+    const transfer: ObservedTransfer = {
+      network: payment.network,
+      transaction: signature,
+      logIndex: findTokenTransfer(view)?.index ?? 0,
+      blockNumber: executed.slot,
+      blockHash: '',
+      asset: payment.asset,
+      from: payment.payer,
+      to: payment.payTo,
+      amountBaseUnits: receivedAmount(payment, executed),
+    };
+    // An execution without the money cannot be: the instruction either transfers or fails.
+    if (transfer.amountBaseUnits <= 0n) return IN_PROGRESS;
+    return { kind: 'transferred', transfer, confirmations: confirmationsOf(status) };
+  }
+
+  return {
+    network: network.network,
+    proveSettlement,
+    currentBlock: currentSlot,
+    earliestSettlementBlock: slot => (slot > network.lookbackSlots ? slot - network.lookbackSlots : 0n),
+    checkSetup: () => checkSvmSetup(network, client, receiver),
+  };
+}
+
+/** What the receiver's token account gained: with fees on transfer less than what was sent. */
+function receivedAmount(payment: SolanaPayment, { before, after }: SvmExecutedTransaction): bigint {
+  const isReceiver = ({ account, mint, owner }: SvmTokenBalance) =>
+    account === payment.transaction.destination && mint === payment.asset && owner === payment.payTo;
+  const amountIn = (balances: readonly SvmTokenBalance[]) => balances.find(isReceiver)?.amountBaseUnits ?? 0n;
+  return amountIn(after) - amountIn(before);
+}
+
+/** The transfer's own block counts as one, as everywhere; a confirmed block without any on top is one. */
+function confirmationsOf({ commitment, confirmations = 0 }: SvmSignatureStatus): number {
+  if (commitment === 'finalized') return FINALIZED_CONFIRMATIONS;
+  return Math.min(confirmations + 1, FINALIZED_CONFIRMATIONS - 1);
+}

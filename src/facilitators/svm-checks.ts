@@ -1,0 +1,25 @@
+import { readSvmTransaction, type SvmTransactionView } from '../lib/svm-transaction.ts';
+import type { PaymentChecks } from '../ports/facilitator.ts';
+import { requireKind, type SolanaPayment } from '../ports/payment.ts';
+import { isSignedByPayer } from './svm-rules.ts';
+
+/** The wire bytes of a payment. */
+export function wireOf({ transaction }: SolanaPayment): Uint8Array {
+  return Uint8Array.from(Buffer.from(transaction.wire, 'base64'));
+}
+
+/** @returns undefined unless the bytes are the payment that the identity names. */
+export function readSolanaPayment(payment: SolanaPayment): SvmTransactionView | undefined {
+  const view = readSvmTransaction(wireOf(payment));
+  return view && payment.identity.endsWith(`:${view.messageHash}`) ? view : undefined;
+}
+
+/** What can be told about Solana payments without any outside call. */
+export const svmChecks: PaymentChecks = {
+  verifySignature(payment) {
+    const view = readSolanaPayment(requireKind(payment, 'solana'));
+    return Promise.resolve(view !== undefined && isSignedByPayer(view));
+  },
+  // How long it is valid only the chain can tell: a transaction names a blockhash and no time.
+  checkTerms: () => undefined,
+};

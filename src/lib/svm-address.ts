@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto';
+import {
+  type Address,
+  getAddressEncoder,
+  getBase58Decoder,
+  getBase58Encoder,
+  isAddress,
+  isOffCurveAddress,
+} from '@solana/kit';
+import { assert } from './assert.ts';
+
+const addressEncoder = getAddressEncoder();
+const base58Encoder = getBase58Encoder();
+const base58Decoder = getBase58Decoder();
+
+const ASSOCIATED_TOKEN_PROGRAM = 'ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL';
+
+/** True for the base58 text of 32 bytes. Base58 distinguishes cases, so an address has one spelling. */
+export function isSvmAddress(text: string): boolean {
+  return isAddress(text);
+}
+
+/** The 32 bytes of an address. */
+export function addressBytes(address: string): Uint8Array {
+  return Uint8Array.from(addressEncoder.encode(address as Address));
+}
+
+export function encodeBase58(bytes: Uint8Array): string {
+  return base58Decoder.decode(bytes);
+}
+
+/** @returns undefined for what is not base58. */
+export function decodeBase58(text: string): Uint8Array | undefined {
+  try {
+    return Uint8Array.from(base58Encoder.encode(text));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The one token account in which a wallet receives a token: the address derived from wallet, token program
+ * and mint with the first bump, counted down from 255, that is not a key of the curve.
+ */
+export function associatedTokenAccount(owner: string, mint: string, tokenProgram: string): string {
+  const seeds = [owner, tokenProgram, mint].map(addressBytes);
+  const program = addressBytes(ASSOCIATED_TOKEN_PROGRAM);
+  for (let bump = 255; bump >= 0; bump -= 1) {
+    const hash = createHash('sha256');
+    for (const part of [...seeds, Uint8Array.of(bump), program]) hash.update(part);
+    const candidate = encodeBase58(hash.update('ProgramDerivedAddress').digest());
+    if (isOffCurveAddress(candidate as Address)) return candidate;
+  }
+  return assert(false, 'every owner has an associated token account') as never;
+}

@@ -1,0 +1,98 @@
+import { createHash, createPublicKey, verify } from 'node:crypto';
+import {
+  getCompiledTransactionMessageDecoder,
+  getCompiledTransactionMessageEncoder,
+  getTransactionDecoder,
+  getTransactionEncoder,
+} from '@solana/kit';
+import { addressBytes } from './svm-address.ts';
+
+/** The network takes no larger transaction: one packet of 1,280 bytes less its headers. */
+export const MAX_TRANSACTION_BYTES = 1_232;
+
+export interface SvmInstruction {
+  program: string;
+  accounts: readonly string[];
+  data: Uint8Array;
+}
+
+/** What a transaction says; addresses are base58. */
+export interface SvmTransactionView {
+  /** What every signer signs. */
+  message: Uint8Array;
+  /** SHA-256 of the message as hex: names the transaction before all signatures are there. */
+  messageHash: string;
+  /** Accounts that must sign, the fee payer first, each with its signature if that is there. */
+  signers: readonly { address: string; signature: Uint8Array | undefined }[];
+  /** Every account that the message itself names, in its order. */
+  accounts: readonly string[];
+  blockhash: string;
+  instructions: readonly SvmInstruction[];
+  /** Whether accounts are named in tables on chain; then `instructions` does not hold them. */
+  usesLookupTables: boolean;
+}
+
+const transactionDecoder = getTransactionDecoder();
+const transactionEncoder = getTransactionEncoder();
+const messageDecoder = getCompiledTransactionMessageDecoder();
+const messageEncoder = getCompiledTransactionMessageEncoder();
+
+/**
+ * Reads a wire transaction, legacy or version 0. Whatever is not spelled as the network itself would spell
+ * it is refused: a second spelling of one payment would be a second payment to us.
+ * @returns undefined when the bytes are no such transaction
+ */
+export function readSvmTransaction(wire: Uint8Array): SvmTransactionView | undefined {
+  if (wire.length > MAX_TRANSACTION_BYTES) return undefined;
+  try {
+    const transaction = transactionDecoder.decode(wire);
+    const message = Uint8Array.from(transaction.messageBytes);
+    const compiled = messageDecoder.decode(message);
+    if (compiled.version !== 'legacy' && compiled.version !== 0) return undefined;
+    const accounts: readonly string[] = compiled.staticAccounts;
+    const isCanonical =
+      Buffer.from(messageEncoder.encode(compiled)).equals(message) &&
+      Buffer.from(transactionEncoder.encode(transaction)).equals(wire) &&
+      new Set(accounts).size === accounts.length;
+    if (!isCanonical) return undefined;
+    const signatures: Readonly<Record<string, Uint8Array | null>> = transaction.signatures;
+    return {
+      message,
+      messageHash: createHash('sha256').update(message).digest('hex'),
+      signers: accounts.slice(0, compiled.header.numSignerAccounts).map(address => ({
+        address,
+        signature: signatures[address] ?? undefined,
+      })),
+      accounts,
+      blockhash: compiled.lifetimeToken,
+      instructions: compiled.instructions.map(({ programAddressIndex, accountIndices = [], data }) => ({
+        program: accounts[programAddressIndex] ?? '',
+        accounts: accountIndices.map(index => accounts[index] ?? ''),
+        data: Uint8Array.from(data ?? []),
+      })),
+      usesLookupTables: 'addressTableLookups' in compiled && (compiled.addressTableLookups?.length ?? 0) > 0,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+const KEY_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
+
+/** Whether the signature over the message is that of the address's key (Ed25519). */
+export function isSignedBy(address: string, signature: Uint8Array, message: Uint8Array): boolean {
+  try {
+    const der = Buffer.concat([KEY_PREFIX, addressBytes(address)]);
+    return verify(null, message, createPublicKey({ key: der, format: 'der', type: 'spki' }), signature);
+  } catch {
+    return false;
+  }
+}
+
+/** Puts the fee payer's signature, the first one, into the wire bytes. */
+export function withFeePayerSignature(wire: Uint8Array, signature: Uint8Array): Uint8Array {
+  // One byte of length comes before the signatures: the network takes fewer than 128 of them.
+  const signed = Uint8Array.from(wire);
+  signed.set(signature, 1);
+  return signed;
+}
