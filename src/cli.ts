@@ -19,6 +19,14 @@ const COMMANDS: Record<string, { about: string; run: () => Promise<(args: string
     about: 'compare chain and books (--dry-run: change nothing; --ledger: prove the books alone)',
     run: async () => (await import('./commands/reconcile.ts')).reconcile,
   },
+  doctor: {
+    about: 'check database, nodes, gas and facilitators against the settings (exit 1 names what to change)',
+    run: async () => (await import('./commands/doctor.ts')).doctor,
+  },
+  facilitators: {
+    about: 'which are used and which are not trusted; facilitators trust <name> puts one back',
+    run: async () => (await import('./commands/facilitators.ts')).facilitators,
+  },
   ledger: {
     about: 'verify: recompute the sealed hash chain (exit 1 when a row was changed later)',
     run: async () => (await import('./commands/ledger.ts')).ledger,
@@ -38,7 +46,7 @@ const COMMANDS: Record<string, { about: string; run: () => Promise<(args: string
 };
 
 function help(): string {
-  const rows = Object.entries(COMMANDS).map(([name, { about }]) => `  ${name.padEnd(10)} ${about}`);
+  const rows = Object.entries(COMMANDS).map(([name, { about }]) => `  ${name.padEnd(12)} ${about}`);
   return `usage: topup-gateway <command>\n\n${rows.join('\n')}\n`;
 }
 

@@ -3,6 +3,7 @@ import { describeConfig, loadConfig } from '../config/config.ts';
 import { createLog } from '../http/log.ts';
 import { systemClock } from '../lib/clock.ts';
 import { createServices } from '../services/services.ts';
+import { logStartUpChecks } from '../services/start-up.ts';
 import { stopOnSignal } from './lifecycle.ts';
 import { requireMigrated } from './migrate.ts';
 
@@ -16,5 +17,6 @@ export async function serve(): Promise<void> {
   const app = await buildApp({ config, services, log, clock: systemClock });
   await services.start();
   await app.listen({ host: config.host, port: config.port });
+  void logStartUpChecks(services.readiness, log);
   await stopOnSignal(app, [services.stop], log);
 }

@@ -19,7 +19,7 @@ import type { FacilitatorRegistry } from './registry.ts';
 export function createFacilitatorList(deps: {
   members: readonly Facilitator[];
   checks: PaymentChecks;
-  registry: Pick<FacilitatorRegistry, 'distrustOf'>;
+  registry: Pick<FacilitatorRegistry, 'distrustOf' | 'supportedBy' | 'silenceOf'>;
   log: Log;
 }): Facilitators {
   const { members, checks, registry, log } = deps;
@@ -72,8 +72,29 @@ export function createFacilitatorList(deps: {
     async transactionsOf(name, paymentId, network) {
       return (await find(name)?.transactionsOf(paymentId, network)) ?? { all: [], live: [] };
     },
-    preferred(network) {
-      return members.find(member => !registry.distrustOf(member.name) && member.supports(network))?.name;
-    },
+    condition: network =>
+      Promise.all(
+        members.map(async member => ({ name: member.name, trouble: await troubleOf(member, network) })),
+      ),
   };
+
+  async function troubleOf(member: Facilitator, network: string): Promise<string | undefined> {
+    const mark = registry.distrustOf(member.name);
+    if (mark) {
+      return (
+        `it said that it settled payment ${mark.paymentId}, and the chain proves the opposite (${mark.reason}); ` +
+        `to use it again: topup-gateway facilitators trust ${member.name}`
+      );
+    }
+    if (!member.supports(network))
+      return `it does not support ${network}, or has not said yet what it supports`;
+    const silence = registry.silenceOf(member.name);
+    // One that has answered before is down; one that never did may not be what the setting means.
+    if (silence !== undefined && !registry.supportedBy(member.name))
+      return `it has never said what it supports (${silence})`;
+    return member.checkCapacity(network).then(
+      () => undefined,
+      () => 'it can not settle at present',
+    );
+  }
 }

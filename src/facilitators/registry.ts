@@ -12,6 +12,9 @@ export interface FacilitatorRegistry {
   /** Its last answer to `/supported`; undefined when there is none that is young enough to be believed. */
   supportedBy(name: string): Supported | undefined;
   saveSupported(name: string, supported: Supported): Promise<void>;
+  /** Why it did not say what it supports when it was asked last; undefined when it did. */
+  silenceOf(name: string): string | undefined;
+  noteSilence(name: string, problem: string | undefined): void;
   /** Reads what other replicas have learned. */
   refresh(): Promise<void>;
 }
@@ -30,16 +33,20 @@ export function createFacilitatorRegistry(deps: {
   const { store, clock, log } = deps;
   const distrusted = new Map<string, Distrust>();
   const supported = new Map<string, { answer: Supported; atMs: number }>();
+  const silences = new Map<string, string | undefined>();
 
   return {
     distrustOf: name => distrusted.get(name),
     async distrust(name, mark) {
-      distrusted.set(name, { ...mark, since: new Date(clock.nowMs()) });
+      const here = { ...mark, since: new Date(clock.nowMs()) };
+      distrusted.set(name, here);
       log.error(
         { facilitator: name, ...mark },
         'ALARM: the facilitator said that it settled a payment, and the chain proves that it did not; it is not used any more',
       );
       await store.distrust(name, mark);
+      // A refresh that had read before the mark was stored has taken it away again.
+      distrusted.set(name, here);
     },
     supportedBy(name) {
       const known = supported.get(name);
@@ -48,6 +55,10 @@ export function createFacilitatorRegistry(deps: {
     async saveSupported(name, answer) {
       supported.set(name, { answer, atMs: clock.nowMs() });
       await store.saveSupported(name, answer);
+    },
+    silenceOf: name => silences.get(name),
+    noteSilence(name, problem) {
+      silences.set(name, problem);
     },
     async refresh() {
       const stored = await store.list();

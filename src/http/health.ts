@@ -6,12 +6,34 @@ export interface ReadinessCheck {
   name: string;
   /** @returns problems, each naming the setting to change; an empty list is good. Must have a deadline. */
   run: () => Promise<string[]>;
+  /** What an operator should know although money can be taken. Must have a deadline. */
+  notes?: () => Promise<string[]>;
+}
+
+/** What one check found. */
+export interface CheckReport {
+  name: string;
+  ok: boolean;
+  problems: string[];
+  notes: string[];
+}
+
+/** Runs every check once; one that does not answer is a problem of its own. */
+export function runChecks(checks: readonly ReadinessCheck[]): Promise<CheckReport[]> {
+  return Promise.all(
+    checks.map(async ({ name, run, notes }) => {
+      const problems = await run().catch(() => [`${name} does not answer`]);
+      const found = (await notes?.().catch(() => [])) ?? [];
+      return { name, ok: problems.length === 0, problems, notes: found };
+    }),
+  );
 }
 
 const CheckResult = Type.Object({
   name: Type.String({ description: 'Part that was checked' }),
   ok: Type.Boolean(),
   problems: Type.Array(Type.String()),
+  notes: Type.Array(Type.String(), { description: 'Worth knowing, although money can be taken' }),
 });
 
 const Readiness = Type.Object(
@@ -30,21 +52,11 @@ export function registerHealth(
   app: FastifyInstance,
   options: { checks: readonly ReadinessCheck[]; isDraining: () => boolean },
 ): void {
-  let cached:
-    | { atMs: number; result: Promise<{ name: string; ok: boolean; problems: string[] }[]> }
-    | undefined;
+  let cached: { atMs: number; result: Promise<CheckReport[]> } | undefined;
 
-  function runChecks() {
+  function readReports(): Promise<CheckReport[]> {
     if (!cached || performance.now() - cached.atMs > CACHE_MS) {
-      cached = {
-        atMs: performance.now(),
-        result: Promise.all(
-          options.checks.map(async check => {
-            const problems = await check.run().catch(() => [`${check.name} does not answer`]);
-            return { name: check.name, ok: problems.length === 0, problems };
-          }),
-        ),
-      };
+      cached = { atMs: performance.now(), result: runChecks(options.checks) };
     }
     return cached.result;
   }
@@ -73,7 +85,7 @@ export function registerHealth(
       },
     },
     async (_request, reply) => {
-      const checks = await runChecks();
+      const checks = await readReports();
       const ready = checks.every(check => check.ok);
       const status = options.isDraining() ? 'draining' : ready ? 'ready' : 'not_ready';
       return reply

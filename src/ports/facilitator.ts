@@ -82,6 +82,6 @@ export interface Facilitators {
   /** Who may be asked after one that provably sent nothing. */
   nextAfter(facilitator: string, payment: ExactPayment): string | undefined;
   transactionsOf(facilitator: string, paymentId: string, network: string): Promise<OwnTransactions>;
-  /** Who would be offered a new payment on the network now. */
-  preferred(network: string): string | undefined;
+  /** Every facilitator with why it takes no payment of the network now; no trouble means that it does. */
+  condition(network: string): Promise<{ name: string; trouble: string | undefined }[]>;
 }

@@ -31,8 +31,10 @@ export interface FacilitatorParts {
   registry: FacilitatorRegistry;
   /** The facilitators of a network in the operator's order, as one. */
   listFor(network: string): Facilitators;
-  /** Reads what is remembered and asks each remote one what it supports; none of them has to answer. */
+  /** Reads what is remembered, so that offers can be made before any of them has answered. */
   start(): Promise<void>;
+  /** Asks each remote one what it supports; none of them has to answer. */
+  learn(): Promise<void>;
   tasks: Task[];
 }
 
@@ -88,6 +90,7 @@ export function createFacilitatorParts(
       names.map(async name => {
         const [remote] = remotes.get(name)?.values() ?? [];
         const problem = await remote?.learn();
+        registry.noteSilence(name, problem);
         if (problem)
           log.warn({ facilitator: name, problem }, 'what the facilitator supports is not known anew');
       }),
@@ -104,6 +107,7 @@ export function createFacilitatorParts(
     async start() {
       await registry.refresh();
     },
+    learn,
     tasks:
       names.length === 0
         ? []

@@ -6,6 +6,7 @@ import type { ReadinessCheck } from '../http/health.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import type { Chain } from '../ports/chain.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
+import type { Facilitators } from '../ports/facilitator.ts';
 
 /** One EVM network as readiness sees it. */
 export interface ReadinessNetwork {
@@ -30,6 +31,8 @@ export function checkReadiness(deps: {
   databaseUrl: string;
   cells: readonly CellName[];
   evm: readonly ReadinessNetwork[];
+  /** The networks whose money is taken, each with its facilitators. */
+  settling: readonly { network: string; title: string; facilitators: Pick<Facilitators, 'condition'> }[];
 }): ReadinessCheck[] {
   let migrated = false;
 
@@ -84,5 +87,32 @@ export function checkReadiness(deps: {
         run: () => withDeadline('gas', CHECK_TIMEOUT_MS, checkGas(parts)),
       },
     ]),
+    ...deps.settling.map(facilitatorCheck),
   ];
+}
+
+/** One facilitator in trouble is worth knowing; that none can settle is a problem. */
+function facilitatorCheck(parts: {
+  network: string;
+  title: string;
+  facilitators: Pick<Facilitators, 'condition'>;
+}): ReadinessCheck {
+  const inTrouble = async () => {
+    const reading = parts.facilitators.condition(parts.network);
+    const all = await withDeadline('facilitators', CHECK_TIMEOUT_MS, reading);
+    return { all, troubled: all.filter(({ trouble }) => trouble !== undefined) };
+  };
+  const list = (troubled: readonly { name: string; trouble: string | undefined }[]) =>
+    troubled.map(({ name, trouble }) => `FACILITATORS: ${name}: ${trouble}`);
+  return {
+    name: `${parts.title} facilitators`,
+    async run() {
+      const { all, troubled } = await inTrouble();
+      return troubled.length < all.length ? [] : list(troubled);
+    },
+    async notes() {
+      const { all, troubled } = await inTrouble();
+      return troubled.length < all.length ? list(troubled) : [];
+    },
+  };
 }

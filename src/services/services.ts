@@ -182,7 +182,22 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     closeReceipt: reconciliation.close,
     accounts: createAccounts(pool, network => findEvmNetwork(network)?.environment ?? 'live'),
     paymentOptions: evm.map(({ network }) => toOption(network, config.evmPayTo)),
-    readiness: checkReadiness({ pool, databaseUrl: config.databaseUrl, cells, evm }),
+    readiness: checkReadiness({
+      pool,
+      databaseUrl: config.databaseUrl,
+      cells,
+      evm,
+      settling: evm.map(({ network: { network, title } }) => ({
+        network,
+        title,
+        facilitators: facilitators.listFor(network),
+      })),
+    }),
+    /** Asks the facilitators what they support, for a command that runs no background work. */
+    async learnFacilitators() {
+      await facilitators.start();
+      await facilitators.learn();
+    },
     /** Finishes what a crash left open and starts the background work. */
     start,
     /** Runs `work` while no payment is under way and nothing is remembered of what it replaces. */

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -10,8 +12,10 @@ import { createPayer, paymentHeader, type SignedPayment, signPayment } from '../
 
 const seams: Seams = { settleWaitMs: 800, settleTimeoutMs: 700, reconcileEveryMs: 100 };
 
+const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
+
 /** Nobody listens there: the port is reserved. */
-const NOBODY = 'http://127.0.0.1:1';
+const NOBODY = 'http://127.0.0.1:2';
 
 let facilitator: TestFacilitator;
 let gateway: TestGateway;
@@ -63,6 +67,21 @@ function soon() {
 async function expireOnChain({ authorization }: SignedPayment): Promise<void> {
   await sleep(Number(authorization.validBefore) * 1000 - Date.now() + 1_000);
   await localChain().mine({ blocks: 4 });
+}
+
+/** Runs the command-line tool as an operator does, with the gateway's own settings. */
+async function runCommand(
+  on: TestGateway,
+  args: string[],
+): Promise<{ code: number | null; output: unknown }> {
+  const child = spawn(process.execPath, ['--import', 'tsx', CLI, ...args], {
+    env: { PATH: process.env['PATH'], ...on.env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const chunks: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, output: JSON.parse(Buffer.concat(chunks).toString('utf8')) };
 }
 
 async function distrusted(on: TestGateway): Promise<string[]> {
@@ -201,6 +220,9 @@ describe('a facilitator that lies about a success', () => {
       .poll(async () => (await storedOf(first, payment))?.state, { timeout: 20_000 })
       .toBe('failed');
     expect(await distrusted(first)).toEqual([liar.url]);
+    const readiness = await first.app.inject({ method: 'GET', url: '/readyz' });
+    expect(readiness.statusCode).toBe(200);
+    expect(readiness.body).toContain(`topup-gateway facilitators trust ${liar.url}`);
 
     const next = await signPayment(payer, first.payTo, 5_000_000n);
     expect((await pay(first, next)).statusCode).toBe(200);
@@ -209,7 +231,24 @@ describe('a facilitator that lies about a success', () => {
     const other = await signPayment(payer, first.payTo, 5_000_000n);
     expect((await pay(replica, other)).statusCode).toBe(200);
     expect((await storedOf(first, other))?.facilitator).toBe('embedded');
+
+    expect(await runCommand(first, ['facilitators', '--json'])).toMatchObject({
+      code: 1,
+      output: {
+        facilitators: [
+          { name: liar.url, trusted: false },
+          { name: 'embedded', trusted: true },
+        ],
+      },
+    });
+    expect((await runCommand(first, ['facilitators', 'trust', liar.url])).code).toBe(0);
+    expect((await runCommand(first, ['facilitators'])).code).toBe(0);
+    const again = await signPayment(payer, first.payTo, 5_000_000n);
     await replica.stop();
+    const restarted = await startGateway({ seams, settings, replicaOf: first });
+    expect((await pay(restarted, again)).statusCode).toBe(200);
+    expect((await storedOf(first, again))?.facilitator).toBe(liar.url);
+    await restarted.stop();
     await first.stop();
     await liar.stop();
   });
@@ -265,6 +304,11 @@ describe('an ordered list', () => {
     const claims = await own.sql.query('SELECT count(*)::int AS n FROM directory.payment_claim');
     expect(claims.rows[0].n).toBe(0);
     expect((await own.app.inject({ method: 'POST', url: '/api/v1/x402/top-up' })).statusCode).toBe(402);
+    const found = await runCommand(own, ['doctor']);
+    expect(found.code).toBe(1);
+    expect(JSON.stringify(found.output)).toContain(
+      `FACILITATORS: ${NOBODY}: it has never said what it supports (supported: ECONNREFUSED)`,
+    );
     await own.stop();
   });
 });
