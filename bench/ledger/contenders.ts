@@ -135,8 +135,8 @@ function transactions(databaseUrl: string, cell: CellName, inFlight: number): Se
       db,
       'insert_transfer',
       `INSERT INTO "${cell}".transfer
-         (account_id, id, seq, amount, balance_after, hold_amount, created_at, code, contra)
-       SELECT account_id, $2, seq + 1, -$3::bigint, posted - $3::bigint, $4, now(), $5, 1
+         (account_id, id, seq, amount, balance_after, hold_amount, created_at, hold_lifetime_ms, code, contra)
+       SELECT account_id, $2, seq + 1, -$3::bigint, posted - $3::bigint, $4, now(), 0, $5, 1
        FROM "${cell}".account WHERE account_id = $1`,
       [operation.accountId, operation.id, amount, held, code],
     );
@@ -172,7 +172,8 @@ function transactions(databaseUrl: string, cell: CellName, inFlight: number): Se
         await run(
           db,
           'insert_hold',
-          `INSERT INTO "${cell}".hold (account_id, id, amount, expires_at) VALUES ($1, $2, $3, now() + interval '1 minute')`,
+          `INSERT INTO "${cell}".hold (account_id, id, amount, expires_at, lifetime_ms)
+           VALUES ($1, $2, $3, now() + interval '1 minute', 60000)`,
           [operation.accountId, operation.id, amount],
         );
         await run(

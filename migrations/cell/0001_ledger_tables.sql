@@ -37,12 +37,17 @@ CREATE TABLE transfer (
   seq bigint NOT NULL,
   amount bigint NOT NULL,
   balance_after bigint NOT NULL,
+  -- What the hold that ends here had reserved, and the lifetime it was placed with; zero without a hold. They
+  -- are the content that a repetition of the hold is compared with.
   hold_amount bigint NOT NULL,
   created_at timestamptz NOT NULL,
+  hold_lifetime_ms int NOT NULL,
   code smallint NOT NULL,
   contra smallint NOT NULL,
   CONSTRAINT transfer_pkey PRIMARY KEY (account_id, id),
-  CONSTRAINT transfer_contra_check CHECK (contra <> 0 OR amount = 0)
+  -- 2 is a hold, which is not a transfer while it is open.
+  CONSTRAINT transfer_code_check CHECK (code BETWEEN 1 AND 16 AND code <> 2),
+  CONSTRAINT transfer_contra_check CHECK (contra BETWEEN 0 AND 299 AND (contra <> 0 OR amount = 0))
 ) PARTITION BY RANGE (id);
 
 -- For statements, seals and audits. The account is negated so that nothing else can use it: to the planner an
@@ -55,6 +60,8 @@ CREATE TABLE hold (
   id uuid NOT NULL,
   amount bigint NOT NULL,
   expires_at timestamptz NOT NULL,
+  -- As it was placed; a renewal moves expires_at alone.
+  lifetime_ms int NOT NULL,
   CONSTRAINT hold_pkey PRIMARY KEY (account_id, id),
   CONSTRAINT hold_amount_check CHECK (amount > 0)
 ) WITH (autovacuum_vacuum_scale_factor = 0.5, autovacuum_vacuum_threshold = 20000);
@@ -89,13 +96,19 @@ CREATE TABLE credit_grant (
 CREATE INDEX credit_grant_order_idx ON credit_grant (account_id, priority, expires_at, created_at, id)
   WHERE remaining > 0;
 
--- Who ordered a correction and why; one row per void, refund, reversal, adjustment, freeze and credit line.
+-- Who ordered a correction and why; one row per void, refund, reversal, adjustment, freeze and credit line. Each
+-- has a transfer with the same id, of amount zero where nothing moves, so that the log knows every id.
 CREATE TABLE operator_action (
   account_id bigint NOT NULL,
   id uuid NOT NULL,
   action text NOT NULL,
   original_id uuid,
+  -- The other side of an adjustment; the others have theirs from the original.
+  contra smallint,
   amount bigint NOT NULL,
+  -- What a reversal wrote off because the credit was spent (above zero), and what later refunds brought back of
+  -- it (below zero): credit whose money never came is not given out a second time.
+  uncollected bigint NOT NULL DEFAULT 0,
   reason text NOT NULL,
   actor text NOT NULL,
   created_at timestamptz NOT NULL,
@@ -111,13 +124,24 @@ CREATE INDEX operator_action_original_idx ON operator_action (account_id, origin
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  RAISE EXCEPTION 'rows of % are never changed; book a correction instead', tg_table_name
+  RAISE EXCEPTION '% of % is refused: book a correction instead', tg_op, tg_table_name
     USING ERRCODE = 'restrict_violation';
 END $$;
 
 CREATE TRIGGER transfer_append_only BEFORE UPDATE OR DELETE ON transfer
   FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER transfer_no_truncate BEFORE TRUNCATE ON transfer
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+-- Accounts and grants change, and never go.
+CREATE TRIGGER account_no_delete BEFORE DELETE ON account
+  FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER account_no_truncate BEFORE TRUNCATE ON account
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER credit_grant_no_delete BEFORE DELETE ON credit_grant
+  FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER credit_grant_no_truncate BEFORE TRUNCATE ON credit_grant
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER hold_no_truncate BEFORE TRUNCATE ON hold
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER operator_action_append_only BEFORE UPDATE OR DELETE ON operator_action
   FOR EACH ROW EXECUTE FUNCTION refuse_change();

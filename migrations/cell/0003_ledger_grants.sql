@@ -28,8 +28,10 @@ BEGIN
   END IF;
 END $$;
 
--- Forfeits grants that have ended, at most what is not held: a hold protects the credit it was placed on,
--- the rest goes when the hold has ended. The first transfer takes p_id if given. The caller holds the lock.
+-- Forfeits grants that have ended, at most what is not held. A hold protects an amount and no particular grant:
+-- ended credit is protected as far as the credit that goes on does not cover the holds, and goes when they end.
+-- The first transfer takes p_id if given, one of amount zero where there is nothing to forfeit. The caller holds
+-- the lock.
 CREATE FUNCTION end_due_grants(p_account bigint, p_now timestamptz, p_id uuid DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -51,11 +53,15 @@ BEGIN
     a.seq := a.seq + 1;
     UPDATE credit_grant SET remaining = remaining - part, forfeited = forfeited + part
     WHERE account_id = p_account AND id = g.id;
-    INSERT INTO transfer (account_id, id, seq, amount, balance_after, hold_amount, created_at, code, contra)
-    VALUES (p_account, coalesce(next_id, new_id(p_now)), a.seq, -part, a.posted, 0, p_now,
+    INSERT INTO transfer
+      (account_id, id, seq, amount, balance_after, hold_amount, created_at, hold_lifetime_ms, code, contra)
+    VALUES (p_account, coalesce(next_id, new_id(p_now)), a.seq, -part, a.posted, 0, p_now, 0,
       CASE WHEN g.voided THEN 7 ELSE 8 END, CASE WHEN g.voided THEN void_contra(g.contra) ELSE 3 END);
     next_id := NULL;
   END LOOP;
+  IF next_id IS NOT NULL THEN
+    a := append_transfer(a, next_id, 0, 7, 0, p_now);
+  END IF;
   SELECT coalesce(min(ends_at), 'infinity') INTO a.next_due
   FROM credit_grant WHERE account_id = p_account AND remaining > 0;
   UPDATE account SET posted = a.posted, seq = a.seq, next_due = a.next_due WHERE account_id = p_account;
@@ -98,9 +104,24 @@ CREATE FUNCTION append_transfer(
 BEGIN
   a.posted := a.posted + p_amount;
   a.seq := a.seq + 1;
-  INSERT INTO transfer (account_id, id, seq, amount, balance_after, hold_amount, created_at, code, contra)
-  VALUES (a.account_id, p_id, a.seq, p_amount, a.posted, 0, p_now, p_code, p_contra);
+  INSERT INTO transfer
+    (account_id, id, seq, amount, balance_after, hold_amount, created_at, hold_lifetime_ms, code, contra)
+  VALUES (a.account_id, p_id, a.seq, p_amount, a.posted, 0, p_now, 0, p_code, p_contra);
 END $$;
+
+-- Half of what an int8 can hold is the most that an account may have, so that no sum on the way overflows.
+CREATE FUNCTION exceeds_capacity(a account, p_amount bigint) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT p_amount > 4611686018427387903 - a.credit_line - greatest(a.posted, 0)
+$$;
+
+-- The contra codes that money can move against: our own (1–99), live networks (100–199), test networks
+-- (200–299). Null: this one may. Otherwise the refusal: 18 no such code, 11 the money of the other environment.
+CREATE FUNCTION refuse_contra(p_contra smallint, p_environment text) RETURNS smallint LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE
+    WHEN (p_contra BETWEEN 1 AND 299) IS NOT TRUE THEN 18::smallint
+    WHEN p_contra >= 100 AND (p_contra < 200) <> (p_environment = 'live') THEN 11::smallint
+  END
+$$;
 
 -- Writes back what append_transfer changed, and settles the credit line from what has just arrived.
 CREATE FUNCTION store_account(a account) RETURNS void LANGUAGE plpgsql AS $$
@@ -113,7 +134,7 @@ BEGIN
   WHERE account_id = a.account_id AND next_due <> due.at;
 END $$;
 
--- Adds credit. Codes of money from a chain name the environment they belong to: 100–199 live, 200–299 test.
+-- Adds credit.
 CREATE FUNCTION add_grant(
   p_account bigint, p_id uuid, p_amount bigint, p_source text, p_contra smallint, p_priority smallint,
   p_expires_at timestamptz, p_now timestamptz DEFAULT NULL,
@@ -141,12 +162,12 @@ BEGIN
   ELSIF EXISTS (SELECT FROM hold WHERE account_id = p_account AND id = p_id)
      OR EXISTS (SELECT FROM operator_action WHERE account_id = p_account AND id = p_id) THEN
     status := 4;
-  ELSIF p_amount IS NULL OR p_amount <= 0 OR p_amount > 4611686018427387903 - a.credit_line - greatest(a.posted, 0) THEN
+  ELSIF p_amount IS NULL OR p_amount <= 0 OR exceeds_capacity(a, p_amount) THEN
     status := 7;
   ELSIF NOT id_in_window(p_id, p_now) THEN
     status := 10;
-  ELSIF p_contra BETWEEN 100 AND 299 AND (p_contra < 200) <> (a.environment = 'live') THEN
-    status := 11;
+  ELSIF refuse_contra(p_contra, a.environment) IS NOT NULL THEN
+    status := refuse_contra(p_contra, a.environment);
   ELSIF expires <= p_now THEN
     status := 12;
   ELSE
@@ -176,7 +197,7 @@ BEGIN
   IF a.account_id IS NULL THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;
-  status := replay_of_action(p_account, p_id, 'void', p_grant, 0);
+  status := replay_of_action(p_account, p_id, 'void', p_grant, 0, NULL, p_reason, p_actor);
   IF status IS NOT NULL THEN RETURN; END IF;
   SELECT * INTO g FROM credit_grant WHERE account_id = p_account AND id = p_grant;
   IF NOT FOUND THEN
@@ -195,16 +216,21 @@ BEGIN
   END IF;
 END $$;
 
--- Null: the id is new. 1: this very action was done. 4: the id stands for something else.
-CREATE FUNCTION replay_of_action(p_account bigint, p_id uuid, p_action text, p_original uuid, p_amount bigint)
-RETURNS smallint LANGUAGE plpgsql AS $$
+-- Null: the id is new. 1: this very order was done. 4: the id stands for something else. A null amount is not
+-- compared: a reversal takes what is left, and a repetition finds nothing left.
+CREATE FUNCTION replay_of_action(
+  p_account bigint, p_id uuid, p_action text, p_original uuid, p_amount bigint, p_contra smallint,
+  p_reason text, p_actor text
+) RETURNS smallint LANGUAGE plpgsql AS $$
 DECLARE
   done operator_action;
 BEGIN
   SELECT * INTO done FROM operator_action WHERE account_id = p_account AND id = p_id;
   IF FOUND THEN
-    RETURN CASE WHEN done.action = p_action AND done.amount = p_amount
-      AND done.original_id IS NOT DISTINCT FROM p_original THEN 1 ELSE 4 END;
+    RETURN CASE WHEN done.action = p_action AND done.amount = coalesce(p_amount, done.amount)
+      AND (done.original_id IS NOT DISTINCT FROM p_original OR done.original_id = late_capture_id(p_original))
+      AND done.contra IS NOT DISTINCT FROM p_contra
+      AND done.reason = p_reason AND done.actor = p_actor THEN 1 ELSE 4 END;
   ELSIF EXISTS (SELECT FROM transfer WHERE account_id = p_account AND id = p_id)
      OR EXISTS (SELECT FROM hold WHERE account_id = p_account AND id = p_id) THEN
     RETURN 4;

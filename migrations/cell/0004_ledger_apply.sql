@@ -5,24 +5,25 @@
 
 -- The whole rule of admission, for one item, from the state of its account and of its id. Both forms of the
 -- call below use it; as a single SQL expression it is inlined and costs no call.
--- 17 is for the caller alone: a capture whose hold has expired.
+-- -1 is for the caller alone: a capture whose hold has expired.
 CREATE FUNCTION admission(
-  kind smallint, amount bigint, argument int, frozen boolean, available bigint,
-  hold_amount bigint, done_code smallint, done_amount bigint, done_hold bigint, id_ok boolean
+  kind smallint, amount bigint, argument int, frozen boolean, available bigint, hold_amount bigint,
+  hold_lifetime int, done_code smallint, done_amount bigint, done_hold bigint, done_lifetime int, id_ok boolean
 ) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT (CASE
     WHEN amount IS NULL OR amount < 0 OR amount > 4611686018427387903 OR (amount = 0 AND kind <= 2) THEN 7
-    WHEN kind IN (2, 5) AND (argument IS NULL OR argument <= 0) THEN 12
+    WHEN kind IN (2, 5) AND (argument > 0) IS NOT TRUE THEN 12
+    WHEN (kind BETWEEN 1 AND 5) IS NOT TRUE OR (kind IN (1, 3) AND (argument BETWEEN 0 AND 2) IS NOT TRUE) THEN 17
     WHEN done_code IS NOT NULL THEN CASE kind
       WHEN 1 THEN CASE WHEN done_code = 1 AND done_amount = -amount THEN 1 ELSE 4 END
-      WHEN 2 THEN CASE WHEN done_hold = amount THEN 1 ELSE 4 END
-      WHEN 3 THEN CASE WHEN done_code = 3 AND done_amount = -amount THEN 1 WHEN done_code = 5 THEN 17 ELSE 4 END
+      WHEN 2 THEN CASE WHEN done_hold = amount AND done_lifetime = argument THEN 1 ELSE 4 END
+      WHEN 3 THEN CASE WHEN done_code = 3 AND done_amount = -amount THEN 1 WHEN done_code = 5 THEN -1 ELSE 4 END
       WHEN 4 THEN CASE done_code WHEN 4 THEN 1 WHEN 5 THEN 9 ELSE 4 END
       ELSE CASE done_code WHEN 5 THEN 9 ELSE 5 END
     END
     WHEN hold_amount IS NOT NULL THEN CASE kind
       WHEN 1 THEN 4
-      WHEN 2 THEN CASE WHEN hold_amount = amount THEN 1 ELSE 4 END
+      WHEN 2 THEN CASE WHEN hold_amount = amount AND hold_lifetime = argument THEN 1 ELSE 4 END
       WHEN 3 THEN CASE
         WHEN amount <= hold_amount THEN 0
         WHEN argument = 0 THEN 8
@@ -49,12 +50,12 @@ CREATE FUNCTION admit_late_capture(
   p_account bigint, p_id uuid, p_amount bigint, p_argument int, p_available bigint, p_now timestamptz
 ) RETURNS smallint LANGUAGE plpgsql AS $$
 DECLARE
-  done bigint;
+  done record;
 BEGIN
-  SELECT amount INTO done FROM transfer WHERE account_id = p_account AND id = late_capture_id(p_id);
+  SELECT code, amount INTO done FROM transfer WHERE account_id = p_account AND id = late_capture_id(p_id);
   RETURN CASE
-    WHEN FOUND AND done = -p_amount THEN 1
-    WHEN FOUND THEN 4
+    WHEN done.code = 3 AND done.amount = -p_amount THEN 1
+    WHEN done.code IS NOT NULL THEN 4
     WHEN p_argument = 0 THEN 9
     -- The month of the hold may be closed already, on its way out of the log.
     WHEN NOT id_in_window(p_id, p_now) THEN 10
@@ -66,28 +67,28 @@ END $$;
 -- fails instead of running slowly from the coordinator.
 CREATE FUNCTION assert_on_cell_node() RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
 
+-- What a call writes back: whole rows in arrays, because one append of a row costs less than one of every column.
+CREATE TYPE account_change AS (account_id bigint, posted bigint, held bigint, unburned bigint, seq bigint);
+CREATE TYPE hold_change AS (account_id bigint, id uuid, expires_at timestamptz);
+
 -- Renews and removes holds of locked accounts. On a table that was empty when it was analyzed the planner would
 -- read all holds and look each up in the list, by any index there is; bitmaps must have a key to start from.
-CREATE FUNCTION change_holds(
-  w_account bigint[], w_id uuid[], w_life int[], d_account bigint[], d_id uuid[], p_now timestamptz
-) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION change_holds(p_renewed hold_change[], p_ended hold_change[]) RETURNS void LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_indexscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 BEGIN
-  IF cardinality(w_account) > 0 THEN
-    UPDATE hold h SET expires_at = greatest(h.expires_at, p_now + w.life * interval '1 millisecond')
-    FROM unnest(w_account, w_id, w_life) w(account_id, id, life)
-    WHERE h.account_id = w.account_id AND h.id = w.id;
+  IF cardinality(p_renewed) > 0 THEN
+    UPDATE hold h SET expires_at = greatest(h.expires_at, c.expires_at)
+    FROM unnest(p_renewed) c WHERE h.account_id = c.account_id AND h.id = c.id;
   END IF;
-  IF cardinality(d_account) > 0 THEN
-    DELETE FROM hold h USING unnest(d_account, d_id) d(account_id, id)
-    WHERE h.account_id = d.account_id AND h.id = d.id;
+  IF cardinality(p_ended) > 0 THEN
+    DELETE FROM hold h USING unnest(p_ended) c WHERE h.account_id = c.account_id AND h.id = c.id;
   END IF;
 END $$;
 
 -- Applies many operations on many accounts in one transaction and answers each one, with exactly the
--- outcome of applying them one by one. An item that is refused leaves nothing behind; the call itself fails
--- only as a whole. An id may appear once per account in a call.
+-- outcome of applying them one by one at the same instant. An item that is refused leaves nothing behind; the
+-- call itself fails only as a whole. An id may appear once per account in a call.
 CREATE FUNCTION apply(
   p_kind smallint[], p_account bigint[], p_id uuid[], p_amount bigint[], p_argument int[],
   p_now timestamptz DEFAULT NULL,
@@ -103,28 +104,30 @@ DECLARE
   r record;
   n int := cardinality(p_kind);
   v_now timestamptz;
-  fresh_from uuid;
-  fresh_until uuid;
+  id_from uuid;
+  id_until uuid;
   code smallint;
   free bigint;
   short bigint;
   v_hold bigint;
   locked bigint[] := '{}';
+  next_locked int := 1;
   ending bigint[] := '{}';
+  -- Accounts with ended credit that a hold protects. A hold that ends in this call sets it free, and the next
+  -- item must find it gone: they are served one by one.
+  one_by_one bigint[];
   cur bigint;
   dirty boolean := false;
   v_posted bigint;
   v_held bigint;
   v_unburned bigint;
   v_seq bigint;
-  -- Rows to write at the end, column by column: h holds, d ended holds, w renewed holds, t transfers, u accounts.
-  h_account bigint[] := '{}'; h_id uuid[] := '{}'; h_amount bigint[] := '{}'; h_life int[] := '{}';
-  d_account bigint[] := '{}'; d_id uuid[] := '{}';
-  w_account bigint[] := '{}'; w_id uuid[] := '{}'; w_life int[] := '{}';
-  t_account bigint[] := '{}'; t_id uuid[] := '{}'; t_seq bigint[] := '{}'; t_amount bigint[] := '{}';
-  t_after bigint[] := '{}'; t_hold bigint[] := '{}'; t_code smallint[] := '{}'; t_contra smallint[] := '{}';
-  u_account bigint[] := '{}'; u_posted bigint[] := '{}'; u_held bigint[] := '{}'; u_unburned bigint[] := '{}';
-  u_seq bigint[] := '{}';
+  -- Rows to write at the end.
+  transfers transfer[] := '{}';
+  placed hold[] := '{}';
+  renewed hold_change[] := '{}';
+  ended hold_change[] := '{}';
+  accounts account_change[] := '{}';
 BEGIN
   PERFORM assert_on_cell_node();
   status := array_fill(3::smallint, ARRAY[n]);
@@ -146,36 +149,48 @@ BEGIN
     LOOP
       PERFORM end_due_grants(r.account_id, v_now);
     END LOOP;
+    SELECT array_agg(account_id) INTO one_by_one
+    FROM account WHERE account_id = ANY (ending) AND next_due <= v_now;
   END IF;
-  -- Ids minted in the last day need no look at the window: their partition is never detached so early.
-  fresh_from := id_at(v_now - interval '1 day');
-  fresh_until := id_at(v_now + interval '5 minutes');
+  SELECT w.id_from, least(w.id_until, id_at(v_now + interval '5 minutes')) INTO id_from, id_until
+  FROM transfer_window w;
 
-  -- A new statement reads what the earlier holders of the locks have committed. It would also see an account
-  -- that was opened while we waited and that nobody locked: for this call that one does not exist yet.
+  -- A new statement reads what the earlier holders of the locks have committed. It also sees an account that was
+  -- opened while we waited and that nobody locked: for this call that one does not exist yet. The rows come in the
+  -- order of the locks, so the two lists are walked side by side; a condition on the list of the locked ones would
+  -- be worked out anew for every row.
   FOR r IN
     SELECT q.kind, q.account_id, q.id, q.amount, q.argument, q.position::int AS position,
       a.posted, a.held, a.unburned, a.seq, a.credit_line, a.frozen, h.amount AS hold_amount,
-      t.code AS done_code, t.amount AS done_amount, t.hold_amount AS done_hold
+      h.lifetime_ms AS hold_lifetime, t.code AS done_code, t.amount AS done_amount, t.hold_amount AS done_hold,
+      t.hold_lifetime_ms AS done_lifetime
     FROM unnest(p_kind, p_account, p_id, p_amount, p_argument)
       WITH ORDINALITY q(kind, account_id, id, amount, argument, position)
-    JOIN account a ON a.account_id = q.account_id AND a.account_id = ANY (locked)
+    JOIN account a ON a.account_id = q.account_id
     LEFT JOIN hold h ON h.account_id = q.account_id AND h.id = q.id
     LEFT JOIN transfer t ON t.account_id = q.account_id AND t.id = q.id
     ORDER BY q.account_id, q.position
   LOOP
+    WHILE locked[next_locked] < r.account_id LOOP next_locked := next_locked + 1; END LOOP;
+    CONTINUE WHEN locked[next_locked] IS DISTINCT FROM r.account_id;
+    IF one_by_one IS NOT NULL AND r.account_id = ANY (one_by_one) THEN
+      SELECT o.status, o.available INTO code, free
+      FROM apply_one(r.kind, r.account_id, r.id, r.amount, r.argument, v_now) o;
+      status[r.position] := code;
+      available[r.position] := free;
+      CONTINUE;
+    END IF;
     IF r.account_id IS DISTINCT FROM cur THEN
       IF dirty THEN
-        u_account := u_account || cur; u_posted := u_posted || v_posted; u_held := u_held || v_held;
-        u_unburned := u_unburned || v_unburned; u_seq := u_seq || v_seq;
+        accounts := accounts || ROW(cur, v_posted, v_held, v_unburned, v_seq)::account_change;
       END IF;
       cur := r.account_id; v_posted := r.posted; v_held := r.held; v_unburned := r.unburned; v_seq := r.seq;
       dirty := false;
     END IF;
     free := v_posted - v_held + r.credit_line;
-    code := admission(r.kind, r.amount, r.argument, r.frozen, free, r.hold_amount, r.done_code, r.done_amount,
-      r.done_hold, (r.id >= fresh_from AND r.id < fresh_until) OR id_in_window(r.id, v_now));
-    IF code = 17 THEN
+    code := admission(r.kind, r.amount, r.argument, r.frozen, free, r.hold_amount, r.hold_lifetime,
+      r.done_code, r.done_amount, r.done_hold, r.done_lifetime, r.id >= id_from AND r.id < id_until);
+    IF code = -1 THEN
       code := admit_late_capture(r.account_id, r.id, r.amount, r.argument, free, v_now);
       r.id := late_capture_id(r.id);
     END IF;
@@ -184,62 +199,56 @@ BEGIN
       IF r.kind = 2 THEN
         v_held := v_held + r.amount;
         dirty := true;
-        h_account := h_account || r.account_id; h_id := h_id || r.id; h_amount := h_amount || r.amount;
-        h_life := h_life || r.argument;
+        placed := placed || ROW(r.account_id, r.id, r.amount, v_now + r.argument * interval '1 millisecond',
+          r.argument)::hold;
       ELSIF r.kind = 5 THEN
-        w_account := w_account || r.account_id; w_id := w_id || r.id; w_life := w_life || r.argument;
+        renewed := renewed || ROW(r.account_id, r.id, v_now + r.argument * interval '1 millisecond')::hold_change;
       ELSE
         v_hold := coalesce(r.hold_amount, 0);
         IF v_hold > 0 THEN
           v_held := v_held - v_hold;
-          d_account := d_account || r.account_id; d_id := d_id || r.id;
+          ended := ended || ROW(r.account_id, r.id, v_now)::hold_change;
         END IF;
         IF r.kind = 4 THEN r.amount := 0; END IF;
         short := r.amount - free - v_hold;
         IF short > 0 THEN
           v_posted := v_posted + short;
           v_seq := v_seq + 1;
-          t_account := t_account || r.account_id; t_id := t_id || new_id(v_now); t_seq := t_seq || v_seq;
-          t_amount := t_amount || short; t_after := t_after || v_posted; t_hold := t_hold || 0::bigint;
-          t_code := t_code || 12::smallint; t_contra := t_contra || 4::smallint;
+          transfers := transfers
+            || ROW(r.account_id, new_id(v_now), v_seq, short, v_posted, 0, v_now, 0, 12, 4)::transfer;
           v_unburned := v_unburned - short;
         END IF;
         v_posted := v_posted - r.amount;
         v_unburned := v_unburned + r.amount;
         v_seq := v_seq + 1;
         dirty := true;
-        t_account := t_account || r.account_id; t_id := t_id || r.id; t_seq := t_seq || v_seq;
-        t_amount := t_amount || -r.amount; t_after := t_after || v_posted; t_hold := t_hold || v_hold;
-        t_code := t_code || r.kind;
-        t_contra := t_contra || CASE WHEN r.kind = 4 THEN 0::smallint ELSE 1::smallint END;
+        transfers := transfers || ROW(r.account_id, r.id, v_seq, -r.amount, v_posted, v_hold, v_now,
+          coalesce(r.hold_lifetime, 0), r.kind, CASE WHEN r.kind = 4 THEN 0 ELSE 1 END)::transfer;
       END IF;
     END IF;
     available[r.position] := v_posted - v_held + r.credit_line;
   END LOOP;
   IF dirty THEN
-    u_account := u_account || cur; u_posted := u_posted || v_posted; u_held := u_held || v_held;
-    u_unburned := u_unburned || v_unburned; u_seq := u_seq || v_seq;
+    accounts := accounts || ROW(cur, v_posted, v_held, v_unburned, v_seq)::account_change;
   END IF;
 
-  IF cardinality(w_account) + cardinality(d_account) > 0 THEN
-    PERFORM change_holds(w_account, w_id, w_life, d_account, d_id, v_now);
+  IF cardinality(renewed) + cardinality(ended) > 0 THEN
+    PERFORM change_holds(renewed, ended);
   END IF;
-  IF cardinality(u_account) > 0 THEN
-    IF cardinality(h_account) > 0 THEN
-      INSERT INTO hold (account_id, id, amount, expires_at)
-      SELECT h.account_id, h.id, h.amount, v_now + h.life * interval '1 millisecond'
-      FROM unnest(h_account, h_id, h_amount, h_life) h(account_id, id, amount, life);
+  IF cardinality(accounts) > 0 THEN
+    IF cardinality(placed) > 0 THEN
+      INSERT INTO hold (account_id, id, amount, expires_at, lifetime_ms)
+      SELECT h.account_id, h.id, h.amount, h.expires_at, h.lifetime_ms FROM unnest(placed) h;
     END IF;
-    IF cardinality(t_account) > 0 THEN
+    IF cardinality(transfers) > 0 THEN
       INSERT INTO transfer
-        (account_id, id, seq, amount, balance_after, hold_amount, created_at, code, contra)
-      SELECT t.account_id, t.id, t.seq, t.amount, t.after, t.hold, v_now, t.code, t.contra
-      FROM unnest(t_account, t_id, t_seq, t_amount, t_after, t_hold, t_code, t_contra)
-        t(account_id, id, seq, amount, after, hold, code, contra);
+        (account_id, id, seq, amount, balance_after, hold_amount, created_at, hold_lifetime_ms, code, contra)
+      SELECT t.account_id, t.id, t.seq, t.amount, t.balance_after, t.hold_amount, t.created_at,
+        t.hold_lifetime_ms, t.code, t.contra
+      FROM unnest(transfers) t;
     END IF;
-    UPDATE account a SET posted = u.posted, held = u.held, unburned = u.unburned, seq = u.seq
-    FROM unnest(u_account, u_posted, u_held, u_unburned, u_seq) u(account_id, posted, held, unburned, seq)
-    WHERE a.account_id = u.account_id;
+    UPDATE account a SET posted = c.posted, held = c.held, unburned = c.unburned, seq = c.seq
+    FROM unnest(accounts) c WHERE a.account_id = c.account_id;
   END IF;
 END $$;
 
@@ -253,8 +262,8 @@ AS $$
 DECLARE
   a account;
   v_now timestamptz;
+  existing record;
   v_hold bigint;
-  done record;
   v_amount bigint := p_amount;
   v_id uuid := p_id;
   short bigint;
@@ -269,13 +278,17 @@ BEGIN
     PERFORM end_due_grants(p_account, v_now);
     SELECT * INTO a FROM account WHERE account_id = p_account;
   END IF;
-  SELECT amount INTO v_hold FROM hold WHERE account_id = p_account AND id = p_id;
-  SELECT code, amount, hold_amount INTO done FROM transfer WHERE account_id = p_account AND id = p_id;
+  SELECT w.id_from, w.id_until, h.amount AS hold_amount, h.lifetime_ms AS hold_lifetime, t.code, t.amount,
+    t.hold_amount AS done_hold, t.hold_lifetime_ms AS done_lifetime
+  INTO existing
+  FROM transfer_window w
+  LEFT JOIN hold h ON h.account_id = p_account AND h.id = p_id
+  LEFT JOIN transfer t ON t.account_id = p_account AND t.id = p_id;
   available := a.posted - a.held + a.credit_line;
-  status := admission(p_kind, p_amount, p_argument, a.frozen, available, v_hold, done.code, done.amount,
-    done.hold_amount, (p_id >= id_at(v_now - interval '1 day') AND p_id < id_at(v_now + interval '5 minutes'))
-      OR id_in_window(p_id, v_now));
-  IF status = 17 THEN
+  status := admission(p_kind, p_amount, p_argument, a.frozen, available, existing.hold_amount, existing.hold_lifetime,
+    existing.code, existing.amount, existing.done_hold, existing.done_lifetime,
+    p_id >= existing.id_from AND p_id < least(existing.id_until, id_at(v_now + interval '5 minutes')));
+  IF status = -1 THEN
     status := admit_late_capture(p_account, p_id, p_amount, p_argument, available, v_now);
     v_id := late_capture_id(p_id);
   END IF;
@@ -283,14 +296,14 @@ BEGIN
 
   IF p_kind = 2 THEN
     UPDATE account SET held = a.held + p_amount WHERE account_id = p_account;
-    INSERT INTO hold (account_id, id, amount, expires_at)
-    VALUES (p_account, p_id, p_amount, v_now + p_argument * interval '1 millisecond');
+    INSERT INTO hold (account_id, id, amount, expires_at, lifetime_ms)
+    VALUES (p_account, p_id, p_amount, v_now + p_argument * interval '1 millisecond', p_argument);
     available := available - p_amount;
   ELSIF p_kind = 5 THEN
     UPDATE hold SET expires_at = greatest(expires_at, v_now + p_argument * interval '1 millisecond')
     WHERE account_id = p_account AND id = p_id;
   ELSE
-    v_hold := coalesce(v_hold, 0);
+    v_hold := coalesce(existing.hold_amount, 0);
     IF v_hold > 0 THEN DELETE FROM hold WHERE account_id = p_account AND id = p_id; END IF;
     IF p_kind = 4 THEN v_amount := 0; END IF;
     short := greatest(v_amount - available - v_hold, 0);
@@ -300,9 +313,10 @@ BEGIN
     UPDATE account SET posted = a.posted - v_amount, held = a.held - v_hold,
       unburned = a.unburned + v_amount - short, seq = a.seq + 1
     WHERE account_id = p_account;
-    INSERT INTO transfer (account_id, id, seq, amount, balance_after, hold_amount, created_at, code, contra)
-    VALUES (p_account, v_id, a.seq + 1, -v_amount, a.posted - v_amount, v_hold, v_now, p_kind,
-      CASE WHEN p_kind = 4 THEN 0 ELSE 1 END);
+    INSERT INTO transfer
+      (account_id, id, seq, amount, balance_after, hold_amount, created_at, hold_lifetime_ms, code, contra)
+    VALUES (p_account, v_id, a.seq + 1, -v_amount, a.posted - v_amount, v_hold, v_now,
+      coalesce(existing.hold_lifetime, 0), p_kind, CASE WHEN p_kind = 4 THEN 0 ELSE 1 END);
     available := a.posted - v_amount - a.held + v_hold + a.credit_line;
   END IF;
 END $$;

@@ -44,11 +44,38 @@ CREATE FUNCTION outstanding(t transfer) RETURNS bigint LANGUAGE sql STABLE AS $$
     WHERE o.account_id = t.account_id AND o.original_id = t.id AND o.action IN ('refund', 'reverse')), 0)
 $$;
 
+-- The transfer that charged for what an id stands for. A hold that had expired when it was captured was charged
+-- under an id of its own; whoever corrects it knows only the hold's.
+CREATE FUNCTION charge_id(p_account bigint, p_id uuid) RETURNS uuid LANGUAGE sql STABLE AS $$
+  SELECT coalesce((
+    SELECT late.id FROM transfer t
+    JOIN transfer late ON late.account_id = t.account_id AND late.id = late_capture_id(t.id) AND late.code = 3
+    WHERE t.account_id = p_account AND t.id = p_id AND t.code = 5), p_id)
+$$;
+
+-- Gives credit back for a debit or capture, as the transfer p_id. What an earlier reversal had to write off goes
+-- first: that service was used with money that never came, and its refund must not become credit. Returns the
+-- part that was brought back in this way.
+CREATE FUNCTION book_give_back(
+  INOUT a account, p_id uuid, p_amount bigint, p_code int, p_contra int, p_now timestamptz, OUT brought_back bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+  SELECT least(p_amount, coalesce(sum(o.uncollected), 0)) INTO brought_back
+  FROM operator_action o WHERE o.account_id = a.account_id;
+  a := append_transfer(a, p_id, p_amount, p_code, p_contra, p_now);
+  IF brought_back > 0 THEN
+    a := append_transfer(a, new_id(p_now), -brought_back, 13, 4, p_now);
+  END IF;
+  a := give_back(a, p_id, p_amount - brought_back, 'refund', p_contra, p_now);
+END $$;
+
 -- Takes a grant back, from a locked account, as far as it is not held: what remains of the grant first, then
 -- other credit in the order of use. The rest, credit that was spent before its money turned out not to exist
 -- or that was forfeited before, is written off: the whole amount leaves against the grant's own contra, and
--- the balance stays at or above what is held.
-CREATE FUNCTION take_back(INOUT a account, p_id uuid, original transfer, p_now timestamptz) LANGUAGE plpgsql AS $$
+-- the balance stays at or above what is held. Returns what was written off.
+CREATE FUNCTION take_back(
+  INOUT a account, p_id uuid, original transfer, p_now timestamptz, OUT written_off bigint
+) LANGUAGE plpgsql AS $$
 DECLARE
   g credit_grant;
   taken bigint;
@@ -57,8 +84,9 @@ BEGIN
   SELECT * INTO g FROM credit_grant WHERE account_id = a.account_id AND id = original.id;
   taken := least(g.amount - g.forfeited, greatest(a.posted - a.held, 0));
   part := least(taken, g.remaining);
-  IF taken < original.amount THEN
-    a := append_transfer(a, new_id(p_now), original.amount - taken, 12, 4, p_now);
+  written_off := original.amount - taken;
+  IF written_off > 0 THEN
+    a := append_transfer(a, new_id(p_now), written_off, 12, 4, p_now);
   END IF;
   a := append_transfer(a, p_id, -original.amount, 10, original.contra, p_now);
   UPDATE credit_grant SET remaining = remaining - part, forfeited = forfeited + part
@@ -74,26 +102,29 @@ CREATE FUNCTION refund(
 DECLARE
   a account;
   original transfer;
+  booked record;
 BEGIN
   p_now := lock_account(p_account, p_now);
   SELECT * INTO a FROM account WHERE account_id = p_account AND p_now IS NOT NULL;
   IF NOT FOUND THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;
-  status := replay_of_action(p_account, p_id, 'refund', p_original, p_amount);
-  SELECT * INTO original FROM transfer WHERE account_id = p_account AND id = p_original;
+  status := replay_of_action(p_account, p_id, 'refund', p_original, p_amount, NULL, p_reason, p_actor);
+  SELECT * INTO original FROM transfer WHERE account_id = p_account AND id = charge_id(p_account, p_original);
   status := coalesce(status, CASE
     WHEN p_amount IS NULL OR p_amount <= 0 THEN 7
     WHEN original.id IS NULL THEN 14
     WHEN original.code NOT IN (1, 3) THEN 16
     WHEN p_amount > outstanding(original) THEN 15
+    WHEN exceeds_capacity(a, p_amount) THEN 7
     WHEN NOT id_in_window(p_id, p_now) THEN 10
     ELSE 0 END);
   IF status = 0 THEN
-    INSERT INTO operator_action (account_id, id, action, original_id, amount, reason, actor, created_at)
-    VALUES (p_account, p_id, 'refund', p_original, p_amount, p_reason, p_actor, p_now);
-    a := append_transfer(a, p_id, p_amount, 9, original.contra, p_now);
-    a := give_back(a, p_id, p_amount, 'refund', original.contra, p_now);
+    booked := book_give_back(a, p_id, p_amount, 9, original.contra, p_now);
+    a := booked.a;
+    INSERT INTO operator_action
+      (account_id, id, action, original_id, amount, uncollected, reason, actor, created_at)
+    VALUES (p_account, p_id, 'refund', original.id, p_amount, -booked.brought_back, p_reason, p_actor, p_now);
     PERFORM store_account(a);
   END IF;
   available := a.posted - a.held + a.credit_line;
@@ -109,33 +140,37 @@ CREATE FUNCTION reverse_transfer(
 DECLARE
   a account;
   original transfer;
-  done operator_action;
+  booked record;
   rest bigint;
+  v_uncollected bigint;
 BEGIN
   p_now := lock_account(p_account, p_now);
   SELECT * INTO a FROM account WHERE account_id = p_account AND p_now IS NOT NULL;
   IF NOT FOUND THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;
-  SELECT * INTO done FROM operator_action WHERE account_id = p_account AND id = p_id;
-  status := replay_of_action(p_account, p_id, 'reverse', p_original, done.amount);
-  SELECT * INTO original FROM transfer WHERE account_id = p_account AND id = p_original;
+  status := replay_of_action(p_account, p_id, 'reverse', p_original, NULL, NULL, p_reason, p_actor);
+  SELECT * INTO original FROM transfer WHERE account_id = p_account AND id = charge_id(p_account, p_original);
   IF status IS NULL AND original.code IN (1, 3, 6) THEN rest := outstanding(original); END IF;
   status := coalesce(status, CASE
     WHEN original.id IS NULL THEN 14
     WHEN original.code NOT IN (1, 3, 6) THEN 16
     WHEN rest <= 0 THEN 15
+    WHEN original.code <> 6 AND exceeds_capacity(a, rest) THEN 7
     WHEN NOT id_in_window(p_id, p_now) THEN 10
     ELSE 0 END);
   IF status = 0 THEN
-    INSERT INTO operator_action (account_id, id, action, original_id, amount, reason, actor, created_at)
-    VALUES (p_account, p_id, 'reverse', p_original, rest, p_reason, p_actor, p_now);
     IF original.code = 6 THEN
-      a := take_back(a, p_id, original, p_now);
+      booked := take_back(a, p_id, original, p_now);
+      v_uncollected := booked.written_off;
     ELSE
-      a := append_transfer(a, p_id, rest, 10, original.contra, p_now);
-      a := give_back(a, p_id, rest, 'refund', original.contra, p_now);
+      booked := book_give_back(a, p_id, rest, 10, original.contra, p_now);
+      v_uncollected := -booked.brought_back;
     END IF;
+    a := booked.a;
+    INSERT INTO operator_action
+      (account_id, id, action, original_id, amount, uncollected, reason, actor, created_at)
+    VALUES (p_account, p_id, 'reverse', original.id, rest, v_uncollected, p_reason, p_actor, p_now);
     PERFORM store_account(a);
   END IF;
   available := a.posted - a.held + a.credit_line;
@@ -155,16 +190,18 @@ BEGIN
   IF NOT FOUND THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;
-  status := coalesce(replay_of_action(p_account, p_id, 'adjust', NULL, p_amount), CASE
-    WHEN p_amount IS NULL OR p_amount = 0 THEN 7
-    WHEN p_amount > 4611686018427387903 - a.credit_line - greatest(a.posted, 0) THEN 7
-    WHEN p_contra BETWEEN 100 AND 299 AND (p_contra < 200) <> (a.environment = 'live') THEN 11
-    WHEN a.posted - a.held + a.credit_line + p_amount < 0 THEN 2
-    WHEN NOT id_in_window(p_id, p_now) THEN 10
-    ELSE 0 END);
+  status := coalesce(
+    replay_of_action(p_account, p_id, 'adjust', NULL, coalesce(p_amount, 0), p_contra, p_reason, p_actor),
+    CASE
+      WHEN p_amount IS NULL OR p_amount = 0 OR exceeds_capacity(a, p_amount) THEN 7
+      ELSE refuse_contra(p_contra, a.environment) END,
+    CASE
+      WHEN a.posted - a.held + a.credit_line + p_amount < 0 THEN 2
+      WHEN NOT id_in_window(p_id, p_now) THEN 10
+      ELSE 0 END);
   IF status = 0 THEN
-    INSERT INTO operator_action (account_id, id, action, amount, reason, actor, created_at)
-    VALUES (p_account, p_id, 'adjust', p_amount, p_reason, p_actor, p_now);
+    INSERT INTO operator_action (account_id, id, action, contra, amount, reason, actor, created_at)
+    VALUES (p_account, p_id, 'adjust', p_contra, p_amount, p_reason, p_actor, p_now);
     a := append_transfer(a, p_id, p_amount, 11, p_contra, p_now);
     IF p_amount < 0 THEN
       a.unburned := a.unburned - p_amount;
@@ -193,10 +230,14 @@ BEGIN
   IF NOT FOUND THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;
-  status := coalesce(replay_of_action(p_account, p_id, action, NULL, 0), 0);
+  status := coalesce(
+    replay_of_action(p_account, p_id, action, NULL, 0, NULL, p_reason, p_actor),
+    CASE WHEN NOT id_in_window(p_id, p_now) THEN 10 ELSE 0 END);
   IF status = 0 THEN
     INSERT INTO operator_action (account_id, id, action, amount, reason, actor, created_at)
     VALUES (p_account, p_id, action, 0, p_reason, p_actor, p_now);
+    a := append_transfer(a, p_id, 0, CASE WHEN p_frozen THEN 14 ELSE 15 END, 0, p_now);
+    PERFORM store_account(a);
     UPDATE account SET frozen = p_frozen WHERE account_id = p_account;
   END IF;
   available := a.posted - a.held + a.credit_line;
@@ -216,13 +257,18 @@ BEGIN
   IF NOT FOUND THEN
     status := 3; available := 0; posted := 0; RETURN;
   END IF;
-  status := coalesce(replay_of_action(p_account, p_id, 'credit_line', NULL, p_amount), CASE
-    WHEN p_amount IS NULL OR p_amount < 0 OR p_amount > 4611686018427387903 - greatest(a.posted, 0) THEN 7
-    WHEN a.posted - a.held + p_amount < 0 THEN 2
-    ELSE 0 END);
+  status := coalesce(
+    replay_of_action(p_account, p_id, 'credit_line', NULL, coalesce(p_amount, 0), NULL, p_reason, p_actor),
+    CASE
+      WHEN p_amount IS NULL OR p_amount < 0 OR p_amount > 4611686018427387903 - greatest(a.posted, 0) THEN 7
+      WHEN a.posted - a.held + p_amount < 0 THEN 2
+      WHEN NOT id_in_window(p_id, p_now) THEN 10
+      ELSE 0 END);
   IF status = 0 THEN
     INSERT INTO operator_action (account_id, id, action, amount, reason, actor, created_at)
     VALUES (p_account, p_id, 'credit_line', p_amount, p_reason, p_actor, p_now);
+    a := append_transfer(a, p_id, 0, 16, 0, p_now);
+    PERFORM store_account(a);
     UPDATE account SET credit_line = p_amount WHERE account_id = p_account;
     a.credit_line := p_amount;
   END IF;

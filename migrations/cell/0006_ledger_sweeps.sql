@@ -1,21 +1,26 @@
 -- Ends holds and grants whose time is over. Any number of sweepers may run: each takes the accounts that
 -- nobody else holds. The rows are looked up again under the lock, so a hold that was renewed in between lives.
 
--- Ends up to p_limit expired holds. With p_wait it waits for the account of the oldest one instead of
+-- Ends up to p_limit expired holds, of the months that the log has: no transfer could end another, and it would
+-- stop the sweep of all (ledger_breaks reports it). With p_wait it waits for the account of the oldest one instead of
 -- skipping it: an account that is never idle would otherwise never be swept.
 CREATE FUNCTION sweep_holds(
   p_limit int, p_wait boolean DEFAULT false, p_now timestamptz DEFAULT NULL, OUT ended int, OUT skipped int
-) LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+) LANGUAGE plpgsql SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
 DECLARE
   v_now timestamptz := coalesce(p_now, clock_timestamp());
+  w transfer_window;
   due_accounts bigint[];
   due_ids uuid[];
   locked bigint[] := '{}';
   found_due int;
   r record;
 BEGIN
+  SELECT * INTO w FROM transfer_window;
   SELECT array_agg(d.account_id), array_agg(d.id) INTO due_accounts, due_ids FROM (
-    SELECT account_id, id FROM hold WHERE expires_at <= v_now
+    SELECT account_id, id FROM hold WHERE expires_at <= v_now AND id >= w.id_from AND id < w.id_until
     ORDER BY expires_at LIMIT CASE WHEN p_wait THEN 1 ELSE p_limit END) d;
   ended := 0; skipped := 0;
   IF due_accounts IS NULL THEN RETURN; END IF;
@@ -24,7 +29,9 @@ BEGIN
     PERFORM FROM account WHERE account_id = due_accounts[1] FOR NO KEY UPDATE;
     locked := due_accounts;
     SELECT array_agg(d.account_id), array_agg(d.id) INTO due_accounts, due_ids FROM (
-      SELECT account_id, id FROM hold WHERE account_id = locked[1] AND expires_at <= v_now LIMIT p_limit) d;
+      SELECT account_id, id FROM hold
+      WHERE account_id = locked[1] AND expires_at <= v_now AND id >= w.id_from AND id < w.id_until
+      LIMIT p_limit) d;
     found_due := coalesce(cardinality(due_accounts), 0);
   ELSE
     FOR r IN
@@ -40,14 +47,15 @@ BEGIN
   WITH over AS (
     DELETE FROM hold h USING unnest(due_accounts, due_ids) d(account_id, id)
     WHERE h.account_id = d.account_id AND h.id = d.id AND h.expires_at <= v_now AND h.account_id = ANY (locked)
-    RETURNING h.account_id, h.id, h.amount
+    RETURNING h.account_id, h.id, h.amount, h.lifetime_ms
   ), numbered AS (
-    SELECT o.account_id, o.id, o.amount, a.posted,
+    SELECT o.account_id, o.id, o.amount, o.lifetime_ms, a.posted,
       a.seq + row_number() OVER (PARTITION BY o.account_id ORDER BY o.id) AS seq
     FROM over o JOIN account a ON a.account_id = o.account_id
   ), booked AS (
-    INSERT INTO transfer (account_id, id, seq, amount, balance_after, hold_amount, created_at, code, contra)
-    SELECT account_id, id, seq, 0, posted, amount, v_now, 5, 0 FROM numbered
+    INSERT INTO transfer
+      (account_id, id, seq, amount, balance_after, hold_amount, created_at, hold_lifetime_ms, code, contra)
+    SELECT account_id, id, seq, 0, posted, amount, v_now, lifetime_ms, 5, 0 FROM numbered
     RETURNING account_id, hold_amount
   ), per_account AS (
     SELECT account_id, sum(hold_amount) AS amount, count(*) AS holds FROM booked GROUP BY account_id

@@ -1,10 +1,11 @@
 -- Months leave the log in two steps, oldest first. Closing stops new rows for a moment of a table lock; detaching
--- then has all the time it needs, because the month cannot change any more.
+-- then has all the time it needs, because the month cannot change any more. Both take a table lock at their end:
+-- whoever arrives after them waits as long as they do, so they wait for two seconds and then fail, to be repeated.
 
 -- Closes the oldest month for new ids. Answers why not, if not: it must be over for at least a month, and no
 -- open hold may still need it for its end.
 CREATE FUNCTION close_transfer_month(p_month date, p_now timestamptz DEFAULT NULL) RETURNS text
-LANGUAGE plpgsql SET search_path FROM CURRENT SET timezone = 'UTC' AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT SET timezone = 'UTC' SET lock_timeout = '2s' AS $$
 DECLARE
   first_day timestamptz := date_trunc('month', p_month);
   first_id uuid := id_at(first_day);
@@ -28,17 +29,21 @@ BEGIN
   RETURN 'closed';
 END $$;
 
--- Takes a closed month out of the log, after writing down what it contained. The table stays beside the log
--- until an operator has archived and dropped it.
+-- Takes a closed month out of the log, after writing down what it contained and sealing that. The table stays
+-- beside the log until an operator has archived and dropped it.
 CREATE FUNCTION detach_transfer_month(p_month date, p_now timestamptz DEFAULT NULL) RETURNS text
-LANGUAGE plpgsql SET search_path FROM CURRENT SET timezone = 'UTC' AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT SET timezone = 'UTC' SET lock_timeout = '2s' AS $$
 DECLARE
   first_day timestamptz := date_trunc('month', p_month);
   first_id uuid := id_at(first_day);
   end_id uuid := id_at(first_day + interval '1 month');
+  v_now timestamptz;
+  newest record;
   part text := 'transfer_' || to_char(p_month, 'YYYY_MM');
 BEGIN
   LOCK TABLE transfer_window IN SHARE ROW EXCLUSIVE MODE;
+  LOCK TABLE seal IN SHARE ROW EXCLUSIVE MODE;
+  v_now := coalesce(p_now, clock_timestamp());
   IF NOT EXISTS (SELECT FROM transfer_window WHERE id_from >= end_id) THEN RETURN 'not closed'; END IF;
   IF NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(part) AND inhparent = 'transfer'::regclass)
   THEN
@@ -50,10 +55,12 @@ BEGIN
   ) THEN
     RETURN 'not sealed';
   END IF;
-  INSERT INTO checkpoint (account_id, month, transfers, amount, seqs, created_at)
-  SELECT t.account_id, first_day::date, count(*), sum(t.amount), range_agg(int8range(t.seq, t.seq, '[]')),
-    coalesce(p_now, clock_timestamp())
-  FROM transfer t WHERE t.id >= first_id AND t.id < end_id GROUP BY t.account_id;
+  INSERT INTO checkpoint (account_id, month, contra, transfers, amount, seqs, created_at)
+  SELECT t.account_id, first_day::date, t.contra, count(*), sum(t.amount),
+    range_agg(int8range(t.seq, t.seq, '[]')), v_now
+  FROM transfer t WHERE t.id >= first_id AND t.id < end_id GROUP BY t.account_id, t.contra;
+  newest := newest_seal();
+  PERFORM append_seal(newest.block + 1, newest.hash, first_day::date, v_now);
   EXECUTE format('ALTER TABLE transfer DETACH PARTITION %I', part);
   EXECUTE format('CREATE TRIGGER transfer_append_only BEFORE UPDATE OR DELETE ON %I
     FOR EACH ROW EXECUTE FUNCTION refuse_change()', part);

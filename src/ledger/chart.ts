@@ -78,6 +78,12 @@ export const TRANSFER_CODES = {
   reversal: 10,
   adjustment: 11,
   write_off: 12,
+  /** A refund's part that pays for an earlier write-off instead of becoming credit. */
+  recovery: 13,
+  /** Orders that move nothing; each has its line in the log, so that its id is known there. */
+  freeze: 14,
+  unfreeze: 15,
+  credit_line: 16,
 } as const;
 
 export type TransferCode = keyof typeof TRANSFER_CODES;

@@ -28,6 +28,10 @@ export const STATUSES = [
   /** More than the original transfer still has to give back. */
   'exceeds_original',
   'not_reversible',
+  /** A kind or an argument that the ledger does not know: a mistake of the caller's program. */
+  'unknown_operation',
+  /** A contra code that no money can move against. */
+  'invalid_contra',
 ] as const;
 
 export type LedgerStatus = (typeof STATUSES)[number];

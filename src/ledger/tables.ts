@@ -5,6 +5,7 @@ import {
   customType,
   date,
   index,
+  integer,
   numeric,
   pgSchema,
   primaryKey,
@@ -57,6 +58,7 @@ export function ledgerTables(cell: CellName) {
       balanceAfter: int8('balance_after'),
       holdAmount: int8('hold_amount'),
       createdAt: instant('created_at'),
+      holdLifetimeMs: integer('hold_lifetime_ms').notNull(),
       code: smallint('code').notNull(),
       contra: smallint('contra').notNull(),
     },
@@ -72,6 +74,7 @@ export function ledgerTables(cell: CellName) {
       id: uuid('id').notNull(),
       amount: int8('amount'),
       expiresAt: instant('expires_at'),
+      lifetimeMs: integer('lifetime_ms').notNull(),
     },
     table => [primaryKey({ name: 'hold_pkey', columns: [table.accountId, table.id] })],
   );
@@ -100,7 +103,9 @@ export function ledgerTables(cell: CellName) {
       id: uuid('id').notNull(),
       action: text('action').notNull(),
       originalId: uuid('original_id'),
+      contra: smallint('contra'),
       amount: int8('amount'),
+      uncollected: int8('uncollected').default(0n),
       reason: text('reason').notNull(),
       actor: text('actor').notNull(),
       createdAt: instant('created_at'),
@@ -121,12 +126,13 @@ export function ledgerTables(cell: CellName) {
     {
       accountId: int8('account_id'),
       month: date('month').notNull(),
+      contra: smallint('contra').notNull(),
       transfers: int8('transfers'),
       amount: numeric('amount').notNull(),
       seqs: int8multirange('seqs').notNull(),
       createdAt: instant('created_at'),
     },
-    table => [primaryKey({ name: 'checkpoint_pkey', columns: [table.accountId, table.month] })],
+    table => [primaryKey({ name: 'checkpoint_pkey', columns: [table.accountId, table.month, table.contra] })],
   );
   return {
     account,
@@ -149,6 +155,7 @@ function sealTables(schema: ReturnType<typeof pgSchema>) {
       hash: bytea('hash').notNull(),
       accounts: int8('accounts'),
       transfers: int8('transfers'),
+      checkpointMonth: date('checkpoint_month'),
       sealedAt: instant('sealed_at'),
     },
     table => [primaryKey({ name: 'seal_pkey', columns: [table.block] })],
@@ -158,11 +165,13 @@ function sealTables(schema: ReturnType<typeof pgSchema>) {
     {
       accountId: int8('account_id'),
       block: int8('block'),
+      month: date('month').notNull(),
       fromSeq: int8('from_seq'),
       toSeq: int8('to_seq'),
+      transfers: int8('transfers'),
       hash: bytea('hash').notNull(),
     },
-    table => [primaryKey({ name: 'seal_entry_pkey', columns: [table.accountId, table.block] })],
+    table => [primaryKey({ name: 'seal_entry_pkey', columns: [table.accountId, table.block, table.month] })],
   );
   const sealPosition = schema.table(
     'seal_position',

@@ -105,6 +105,7 @@ export function hasLinearOrder(calls: readonly Call[]): boolean {
     amount: FUNDS,
     balanceAfter: FUNDS,
     holdAmount: 0n,
+    holdLifetimeMs: 0,
     contra: 100,
   });
   return search(start, calls);

@@ -27,7 +27,23 @@ export interface ModelTransfer {
   amount: bigint;
   balanceAfter: bigint;
   holdAmount: bigint;
+  holdLifetimeMs: number;
   contra: number;
+}
+
+interface ModelAction {
+  action: string;
+  originalId: string | null;
+  contra: number | null;
+  amount: bigint;
+  /** Written off by a reversal, or brought back by a refund (negative). */
+  uncollected: bigint;
+}
+
+interface ModelHold {
+  amount: bigint;
+  expiresAt: number;
+  lifetimeMs: number;
 }
 
 export interface ModelAccount {
@@ -36,10 +52,10 @@ export interface ModelAccount {
   creditLine: bigint;
   /** Spent on the credit line: not covered by any grant. */
   deficit: bigint;
-  holds: Map<string, { amount: bigint; expiresAt: number }>;
+  holds: Map<string, ModelHold>;
   grants: ModelGrant[];
   log: ModelTransfer[];
-  actions: Map<string, { action: string; originalId: string | null; amount: bigint }>;
+  actions: Map<string, ModelAction>;
 }
 
 export interface ModelResult {
@@ -112,11 +128,12 @@ function book(
   code: string,
   amount: bigint,
   contra: number,
-  holdAmount = 0n,
+  hold?: ModelHold,
 ) {
   // Called before the change of the grants; the balance after is the one before and the amount.
-  const before = a.log.at(-1)?.balanceAfter ?? 0n;
-  a.log.push({ id, code, amount, contra, holdAmount, balanceAfter: before + amount });
+  const balanceAfter = (a.log.at(-1)?.balanceAfter ?? 0n) + amount;
+  const [holdAmount, holdLifetimeMs] = [hold?.amount ?? 0n, hold?.lifetimeMs ?? 0];
+  a.log.push({ id, code, amount, contra, holdAmount, holdLifetimeMs, balanceAfter });
 }
 
 /** What every call does first to the accounts that it names. */
@@ -132,6 +149,7 @@ export function endDueGrants(a: ModelAccount, now: number, id: string | null = n
     grant.remaining -= part;
     grant.forfeited += part;
   }
+  if (next !== null) book(a, next, 'grant_voided', 0n, 0);
 }
 
 function find(a: ModelAccount, id: string): ModelTransfer | undefined {
@@ -147,20 +165,21 @@ function inWindow(id: string, now: number): boolean {
   return idTime(id) > now - 25 * 86_400_000 && idTime(id) < now + FIVE_MINUTES;
 }
 
-function charge(a: ModelAccount, id: string, code: string, amount: bigint, holdAmount: bigint): void {
-  const short = max(0n, amount - available(a) - holdAmount);
+function charge(a: ModelAccount, id: string, code: string, amount: bigint, hold?: ModelHold): void {
+  const short = max(0n, amount - available(a) - (hold?.amount ?? 0n));
   if (short > 0n) book(a, null, 'write_off', short, 4);
-  book(a, id, code, -amount, 1, holdAmount);
+  book(a, id, code, -amount, 1, hold);
   burn(a, amount - short);
 }
 
-/** One spending operation. The account's due grants have been ended by the caller, once per call. */
+/** One spending operation, as if it were called alone: grants that have ended go first. */
 export function spend(
   a: ModelAccount | undefined,
   operation: SpendingOperation,
   now: number,
 ): { status: LedgerStatus; available: bigint } {
   if (!a) return { status: 'unknown_account', available: 0n };
+  endDueGrants(a, now);
   return { status: spendStatus(a, operation, now), available: available(a) };
 }
 
@@ -177,17 +196,18 @@ function spendStatus(a: ModelAccount, operation: SpendingOperation, now: number)
       if (a.frozen) return 'frozen';
       if (!inWindow(id, now)) return 'id_out_of_range';
       if (available(a) < amount && !operation.writeOff) return 'insufficient';
-      charge(a, id, 'debit', amount, 0n);
+      charge(a, id, 'debit', amount);
       return 'applied';
     }
     case 'hold': {
       const amount = operation.amountNanoUsd;
-      if (done) return done.holdAmount === amount ? 'replayed' : 'conflict';
-      if (hold) return hold.amount === amount ? 'replayed' : 'conflict';
+      const { lifetimeMs } = operation;
+      const was = done ? { amount: done.holdAmount, lifetimeMs: done.holdLifetimeMs } : hold;
+      if (was) return was.amount === amount && was.lifetimeMs === lifetimeMs ? 'replayed' : 'conflict';
       if (a.frozen) return 'frozen';
       if (!inWindow(id, now)) return 'id_out_of_range';
       if (available(a) < amount) return 'insufficient';
-      a.holds.set(id, { amount, expiresAt: now + operation.lifetimeMs });
+      a.holds.set(id, { amount, lifetimeMs, expiresAt: now + lifetimeMs });
       return 'applied';
     }
     case 'capture': {
@@ -201,7 +221,7 @@ function spendStatus(a: ModelAccount, operation: SpendingOperation, now: number)
         if (overage === 'available' && available(a) < amount - hold.amount) return 'insufficient';
       }
       // The hold still counts as held while the charge is worked out, and is given to it.
-      charge(a, id, 'capture', amount, hold.amount);
+      charge(a, id, 'capture', amount, hold);
       a.holds.delete(id);
       return 'applied';
     }
@@ -209,7 +229,7 @@ function spendStatus(a: ModelAccount, operation: SpendingOperation, now: number)
       if (done?.code === 'release') return 'replayed';
       if (done) return done.code === 'hold_expired' ? 'hold_expired' : 'conflict';
       if (!hold) return 'unknown_hold';
-      book(a, id, 'release', 0n, 0, hold.amount);
+      book(a, id, 'release', 0n, 0, hold);
       a.holds.delete(id);
       return 'applied';
     default:
@@ -226,14 +246,14 @@ function captureLate(a: ModelAccount, id: string, amount: bigint, overage: strin
   if (late) return late.amount === -amount ? 'replayed' : 'conflict';
   if (overage === 'refuse') return 'hold_expired';
   if (overage === 'available' && available(a) < amount) return 'insufficient';
-  charge(a, lateId, 'capture', amount, 0n);
+  charge(a, lateId, 'capture', amount);
   return 'applied';
 }
 
 export function sweepHolds(a: ModelAccount, now: number): void {
   const over = [...a.holds].filter(([, hold]) => hold.expiresAt <= now);
   for (const [id, hold] of over.toSorted(([x], [y]) => (x < y ? -1 : 1))) {
-    book(a, id, 'hold_expired', 0n, 0, hold.amount);
+    book(a, id, 'hold_expired', 0n, 0, hold);
     a.holds.delete(id);
   }
 }
@@ -304,7 +324,7 @@ export function addGrant(a: ModelAccount | undefined, spec: GrantSpec, now: numb
       return same ? 'replayed' : 'conflict';
     }
     if (account.holds.has(id) || account.actions.has(id)) return 'conflict';
-    if (amount > MAX - account.creditLine - max(posted(account), 0n)) return 'invalid_amount';
+    if (exceedsCapacity(account, amount)) return 'invalid_amount';
     if (!inWindow(id, now)) return 'id_out_of_range';
     if (otherEnvironment(account, contra)) return 'wrong_environment';
     if (expiresAt <= now) return 'invalid_expiry';
@@ -320,11 +340,15 @@ function repetition(
   action: string,
   originalId: string | null,
   amount: bigint | null,
+  contra: number | null = null,
 ): LedgerStatus | undefined {
   const done = a.actions.get(id);
   if (done) {
     const same =
-      done.action === action && done.originalId === originalId && (amount === null || done.amount === amount);
+      done.action === action &&
+      (done.originalId === originalId || done.originalId === `late ${originalId}`) &&
+      done.contra === contra &&
+      (amount === null || done.amount === amount);
     return same ? 'replayed' : 'conflict';
   }
   return find(a, id) || a.holds.has(id) ? 'conflict' : undefined;
@@ -342,7 +366,7 @@ export function voidGrant(
     const grant = account.grants.find(g => g.id === grantId);
     if (!grant) return 'unknown_grant';
     if (!inWindow(id, now)) return 'id_out_of_range';
-    account.actions.set(id, { action: 'void', originalId: grantId, amount: 0n });
+    act(account, id, 'void', { originalId: grantId });
     if (!grant.voided) {
       grant.voided = true;
       grant.endsAt = Math.min(grant.endsAt, now);
@@ -350,6 +374,20 @@ export function voidGrant(
     endDueGrants(account, now, id);
     return 'applied';
   });
+}
+
+function exceedsCapacity(a: ModelAccount, amount: bigint): boolean {
+  return amount > MAX - a.creditLine - max(posted(a), 0n);
+}
+
+/** The transfer that an id charged: for an expired hold, its late capture. */
+function findCharge(a: ModelAccount, id: string): ModelTransfer | undefined {
+  const found = find(a, id);
+  return (found?.code === 'hold_expired' && find(a, `late ${id}`)) || found;
+}
+
+function act(a: ModelAccount, id: string, action: string, rest: Partial<ModelAction> = {}): void {
+  a.actions.set(id, { action, originalId: null, contra: null, amount: 0n, uncollected: 0n, ...rest });
 }
 
 function outstanding(a: ModelAccount, original: ModelTransfer): bigint {
@@ -360,6 +398,23 @@ function outstanding(a: ModelAccount, original: ModelTransfer): bigint {
     .filter(o => o.originalId === original.id && (o.action === 'refund' || o.action === 'reverse'))
     .reduce((sum, o) => sum + o.amount, 0n);
   return total - corrected;
+}
+
+/** Books it and gives it back, less what earlier reversals had to write off; returns that part. */
+function bookGiveBack(
+  a: ModelAccount,
+  id: string,
+  code: string,
+  amount: bigint,
+  contra: number,
+  now: number,
+) {
+  const owed = [...a.actions.values()].reduce((sum, o) => sum + o.uncollected, 0n);
+  const broughtBack = min(owed, amount);
+  book(a, id, code, amount, contra);
+  if (broughtBack > 0n) book(a, null, 'recovery', -broughtBack, 4);
+  giveBack(a, id, amount - broughtBack, contra, now);
+  return broughtBack;
 }
 
 function giveBack(a: ModelAccount, id: string, amount: bigint, contra: number, now: number): void {
@@ -376,7 +431,8 @@ function giveBack(a: ModelAccount, id: string, amount: bigint, contra: number, n
   if (left > 0n) a.grants.push(newGrant(id, 'refund', contra, left, now));
 }
 
-function takeBack(a: ModelAccount, id: string, original: ModelTransfer): void {
+/** @returns what had to be written off */
+function takeBack(a: ModelAccount, id: string, original: ModelTransfer): bigint {
   const grant = a.grants.find(g => g.id === original.id);
   if (!grant) throw new Error('every grant transfer has its grant');
   const taken = min(grant.amount - grant.forfeited, max(0n, posted(a) - held(a)));
@@ -386,6 +442,7 @@ function takeBack(a: ModelAccount, id: string, original: ModelTransfer): void {
   grant.remaining -= part;
   grant.forfeited += part;
   burn(a, taken - part);
+  return original.amount - taken;
 }
 
 export function refund(
@@ -398,14 +455,14 @@ export function refund(
   return ordered(a, now, account => {
     const again = repetition(account, id, 'refund', originalId, amount);
     if (again) return again;
-    const original = find(account, originalId);
+    const original = findCharge(account, originalId);
     if (!original) return 'unknown_transfer';
     if (original.code !== 'debit' && original.code !== 'capture') return 'not_reversible';
     if (amount > outstanding(account, original)) return 'exceeds_original';
+    if (exceedsCapacity(account, amount)) return 'invalid_amount';
     if (!inWindow(id, now)) return 'id_out_of_range';
-    book(account, id, 'refund', amount, original.contra);
-    account.actions.set(id, { action: 'refund', originalId, amount });
-    giveBack(account, id, amount, original.contra, now);
+    const broughtBack = bookGiveBack(account, id, 'refund', amount, original.contra, now);
+    act(account, id, 'refund', { originalId: original.id, amount, uncollected: -broughtBack });
     return 'applied';
   });
 }
@@ -419,18 +476,18 @@ export function reverse(
   return ordered(a, now, account => {
     const again = repetition(account, id, 'reverse', originalId, null);
     if (again) return again;
-    const original = find(account, originalId);
+    const original = findCharge(account, originalId);
     if (!original) return 'unknown_transfer';
     if (!['debit', 'capture', 'grant'].includes(original.code)) return 'not_reversible';
     const rest = outstanding(account, original);
     if (rest <= 0n) return 'exceeds_original';
+    if (original.code !== 'grant' && exceedsCapacity(account, rest)) return 'invalid_amount';
     if (!inWindow(id, now)) return 'id_out_of_range';
-    account.actions.set(id, { action: 'reverse', originalId, amount: rest });
-    if (original.code === 'grant') takeBack(account, id, original);
-    else {
-      book(account, id, 'reversal', rest, original.contra);
-      giveBack(account, id, rest, original.contra, now);
-    }
+    const uncollected =
+      original.code === 'grant'
+        ? takeBack(account, id, original)
+        : -bookGiveBack(account, id, 'reversal', rest, original.contra, now);
+    act(account, id, 'reverse', { originalId: original.id, amount: rest, uncollected });
     return 'applied';
   });
 }
@@ -443,13 +500,13 @@ export function adjust(
   now: number,
 ): ModelResult {
   return ordered(a, now, account => {
-    const again = repetition(account, id, 'adjust', null, amount);
+    const again = repetition(account, id, 'adjust', null, amount, contra);
     if (again) return again;
-    if (amount > MAX - account.creditLine - max(posted(account), 0n)) return 'invalid_amount';
+    if (exceedsCapacity(account, amount)) return 'invalid_amount';
     if (otherEnvironment(account, contra)) return 'wrong_environment';
     if (available(account) + amount < 0n) return 'insufficient';
     if (!inWindow(id, now)) return 'id_out_of_range';
-    account.actions.set(id, { action: 'adjust', originalId: null, amount });
+    act(account, id, 'adjust', { amount, contra });
     book(account, id, 'adjustment', amount, contra);
     if (amount < 0n) burn(account, -amount);
     else addCredit(account, newGrant(id, 'adjustment', contra, amount, now));
@@ -467,7 +524,9 @@ export function setFrozen(
     const action = frozen ? 'freeze' : 'unfreeze';
     const again = repetition(account, id, action, null, 0n);
     if (again) return again;
-    account.actions.set(id, { action, originalId: null, amount: 0n });
+    if (!inWindow(id, now)) return 'id_out_of_range';
+    act(account, id, action);
+    book(account, id, action, 0n, 0);
     account.frozen = frozen;
     return 'applied';
   });
@@ -484,7 +543,9 @@ export function setCreditLine(
     if (again) return again;
     if (amount > MAX - max(posted(account), 0n)) return 'invalid_amount';
     if (posted(account) - held(account) + amount < 0n) return 'insufficient';
-    account.actions.set(id, { action: 'credit_line', originalId: null, amount });
+    if (!inWindow(id, now)) return 'id_out_of_range';
+    act(account, id, 'credit_line', { amount });
+    book(account, id, 'credit_line', 0n, 0);
     account.creditLine = amount;
     return 'applied';
   });

@@ -130,7 +130,8 @@ describe.each(CELLS)('%s', cell => {
     expect(await submit({ kind: 'hold', accountId, id: newId(), amountNanoUsd: 1n, lifetimeMs: 1 })).toBe(
       'frozen',
     );
-    expect(await countTransfers(pool, cell, accountId)).toBe(1);
+    // The grant and the freeze.
+    expect(await countTransfers(pool, cell, accountId)).toBe(2);
     expect(await submit({ kind: 'capture', accountId, id: captured, amountNanoUsd: 4n })).toBe('applied');
     expect(await submit({ kind: 'release', accountId, id: released })).toBe('applied');
     expect(
