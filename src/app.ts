@@ -3,6 +3,7 @@ import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import { ADMIN_PREFIX, adminApi } from './admin/admin-api.ts';
 import type { Config } from './config/config.ts';
 import { DRIA_PREFIX, driaDialect } from './dialects/dria/index.ts';
+import { mobulaDialect } from './dialects/mobula/index.ts';
 import { veniceDialect } from './dialects/venice/index.ts';
 import { setDefaultErrors } from './http/errors.ts';
 import { registerHealth } from './http/health.ts';
@@ -14,6 +15,7 @@ import { registerPaymentStatus } from './public-api/payment-status.ts';
 import { walletLinkRoutes } from './public-api/wallet-links.ts';
 import { type SandboxOptions, sandboxRoutes } from './sandbox/routes.ts';
 import type { Services } from './services/services.ts';
+import type { PaymentOption } from './topups/types.ts';
 
 export interface AppOptions {
   config: Config;
@@ -92,7 +94,22 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     const { webhooks } = services;
     await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey, webhooks });
   }
+  if (config.dialects.includes('mobula') && services.agents) {
+    await app.register(mobulaDialect, {
+      agents: services.agents,
+      topups: services.topups,
+      paymentOptions: oneEnvironment(services.paymentOptions),
+      publicOrigin: config.publicOrigin,
+      rateLimits: config.rateLimits,
+    });
+  }
   if (options.sandbox) await app.register(sandboxRoutes, options.sandbox);
   await serveApiPages(app);
   return app;
+}
+
+/** Live money where any is taken, else test money: an agent has one account, and its wallet any chain. */
+function oneEnvironment(options: readonly PaymentOption[]): readonly PaymentOption[] {
+  const environment = options.some(option => option.environment === 'live') ? 'live' : 'test';
+  return options.filter(option => option.environment === environment);
 }

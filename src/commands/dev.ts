@@ -61,6 +61,7 @@ export async function dev(): Promise<void> {
     EVM_PRIVATE_KEY: keys.evmPrivateKey,
     ADMIN_API_KEY: settings.adminApiKey || keys.adminApiKey,
     ...rpcSettings(chains),
+    MPP_SECRET_KEY: settings.mppSecretKey || keys.mppSecretKey,
   });
   const services = createServices(config, { log, clock: systemClock });
 

@@ -15,6 +15,7 @@ export async function buildUnconnectedApp(): Promise<FastifyInstance> {
     EVM_PRIVATE_KEY: `0x${'1'.repeat(64)}`,
     BASE_RPC_URL: 'http://unused.invalid',
     ADMIN_API_KEY: 'unused'.repeat(8),
+    MPP_SECRET_KEY: 'unused '.repeat(8),
     LOG_LEVEL: 'silent',
   });
   const log = createLog('silent');

@@ -12,6 +12,7 @@ const SandboxKeys = Type.Object({
   svmPrivateKey: Type.String({ pattern: '^[1-9A-HJ-NP-Za-km-z]{80,88}$' }),
   svmReceiverKey: Type.String({ pattern: '^[1-9A-HJ-NP-Za-km-z]{80,88}$' }),
   adminApiKey: Type.String({ minLength: 32 }),
+  mppSecretKey: Type.String({ minLength: 32 }),
 });
 
 /** Private keys with the addresses that they control. */
@@ -53,6 +54,7 @@ function newKeys(): Static<typeof SandboxKeys> {
     svmPrivateKey: newSvmKey(),
     svmReceiverKey: newSvmKey(),
     adminApiKey: `sandbox_${randomBytes(24).toString('hex')}`,
+    mppSecretKey: randomBytes(32).toString('hex'),
   };
 }
 

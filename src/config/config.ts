@@ -6,7 +6,7 @@ import { RPC_SETTINGS, type RpcSetting, SETTINGS } from './settings.ts';
 import { isEvmPrivateKey, parseList, parseOrigin, parseTrustProxy } from './values.ts';
 import { parseEncryptionKeys, parseWebhooks, type WebhookConfig } from './webhooks.ts';
 
-const DIALECT_NAMES = ['venice', 'dria'] as const;
+const DIALECT_NAMES = ['venice', 'mobula', 'dria'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -34,6 +34,9 @@ export interface Config extends FacilitatorSettings {
   /** 32 bytes each; empty: secrets are stored as they are. */
   dataEncryptionKeys: readonly Buffer[];
   webhooks: WebhookConfig;
+  /** Empty: the dialect mobula is not served. */
+  mppSecretKey: string;
+  creditsPerUsd: bigint;
   siwxDomains: readonly string[];
   /** CIDRs of the load balancers, or false. */
   trustProxy: false | string[];
@@ -85,6 +88,10 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     if (values[name] && !URL.canParse(values[name])) problems.push(`${name} must be a URL`);
   }
   if (!['on', 'off'].includes(values.RATE_LIMITS)) problems.push("RATE_LIMITS must be 'on' or 'off'");
+  if (values.MPP_SECRET_KEY && values.MPP_SECRET_KEY.length < 32)
+    problems.push('MPP_SECRET_KEY must be 32 characters or more');
+  if (!/^[1-9]\d{0,8}$/.test(values.CREDITS_PER_USD))
+    problems.push('CREDITS_PER_USD must be a whole number above 0');
   if (values.ADMIN_API_KEY && !/^[\x21-\x7e]{32,256}$/.test(values.ADMIN_API_KEY)) {
     problems.push('ADMIN_API_KEY must be 32 to 256 characters without spaces');
   }
@@ -106,6 +113,8 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     adminApiKey: values.ADMIN_API_KEY,
     dataEncryptionKeys: parseEncryptionKeys(values.DATA_ENCRYPTION_KEY, problems),
     webhooks: parseWebhooks(values, problems),
+    mppSecretKey: values.MPP_SECRET_KEY,
+    creditsPerUsd: /^\d+$/.test(values.CREDITS_PER_USD) ? BigInt(values.CREDITS_PER_USD) : 0n,
     siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
     trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
     rateLimits: values.RATE_LIMITS === 'on',
@@ -146,6 +155,8 @@ export function describeConfig(config: Config): Record<string, unknown> {
     adminApiKey: mask(config.adminApiKey),
     dataEncryptionKeys: mask(config.dataEncryptionKeys.length > 0 ? 'set' : ''),
     facilitatorHeaders: Object.fromEntries(Object.keys(config.facilitatorHeaders).map(url => [url, '(set)'])),
+    mppSecretKey: mask(config.mppSecretKey),
+    creditsPerUsd: config.creditsPerUsd.toString(),
     rpcUrls: Object.fromEntries(Object.entries(config.rpcUrls).map(([name, url]) => [name, mask(url)])),
   };
 }

@@ -6,7 +6,7 @@ export const SETTINGS = {
   DATABASE_URL: { fallback: '', about: 'PostgreSQL 15 or newer', secret: true },
   DATA_DIR: { fallback: '.data', about: 'where the sandbox keeps its database and chains' },
   LOG_LEVEL: { fallback: 'info', about: 'fatal, error, warn, info, debug, trace or silent' },
-  DIALECTS: { fallback: 'venice,dria', about: 'wire dialects to mount, comma-separated' },
+  DIALECTS: { fallback: 'venice,mobula,dria', about: 'wire dialects to mount, comma-separated' },
   NETWORKS: { fallback: 'eip155:8453', about: 'CAIP-2 networks to accept, comma-separated' },
   EVM_PAY_TO: { fallback: '', about: 'address that receives USDC on EVM networks' },
   EVM_PRIVATE_KEY: { fallback: '', about: 'key that pays gas for the embedded facilitator', secret: true },
@@ -46,6 +46,13 @@ export const SETTINGS = {
     about: 'key of the wallet that `topup-gateway topup` pays from; the server never reads it',
     secret: true,
   },
+  MPP_SECRET_KEY: {
+    fallback: '',
+    about:
+      'signs MPP challenges and agents’ API keys, 32 characters or more; without it there is no mobula dialect',
+    secret: true,
+  },
+  CREDITS_PER_USD: { fallback: '2500', about: 'credits that agents see for a dollar (mobula)' },
   TRUST_PROXY: {
     fallback: 'off',
     about: "load balancers whose X-Forwarded-For is believed: 'off' or a list of CIDRs",

@@ -61,6 +61,8 @@ export interface NewApiKey {
   expiresAt?: Date;
   /** Addresses and CIDRs, at most 100; anybody when absent. */
   allowedAddresses?: readonly string[];
+  /** A key that is known already, by its id; storing it again does nothing. Made up when absent. */
+  known?: { keyId: string; apiKey: string };
 }
 
 /** Makes a key for a customer. @returns the key, which is not stored and cannot be shown again. */
@@ -70,14 +72,17 @@ export async function createApiKey(
 ): Promise<{ keyId: string; apiKey: string }> {
   const { allowedAddresses = [] } = key;
   assert(allowedAddresses.every(parseAddressRange), 'allowed addresses are addresses or CIDRs');
-  const apiKey = mintApiKey(key.dialect, key.environment);
-  const keyId = newId();
+  const { keyId, apiKey } = key.known ?? {
+    keyId: newId(),
+    apiKey: mintApiKey(key.dialect, key.environment),
+  };
   await db.query({
     name: 'directory.create_api_key',
     // network() clears what is not part of the network, which the type cidr would refuse.
     text: `INSERT INTO directory.api_key (key_hash, key_id, customer_id, environment, dialect, last_four,
              allowed_addresses, expires_at)
-           SELECT $1, $2, $3, $4, $5, $6, ARRAY(SELECT network(a::inet) FROM unnest($7::text[]) a), $8`,
+           SELECT $1, $2, $3, $4, $5, $6, ARRAY(SELECT network(a::inet) FROM unnest($7::text[]) a), $8
+           ON CONFLICT DO NOTHING`,
     values: [
       hashApiKey(key.dialect, apiKey),
       keyId,
@@ -135,6 +140,28 @@ export async function revokeApiKey(
 }
 
 const MAX_LIST = 100;
+
+/** A key that its customer can use now, by what is needed to recognise it. */
+export interface ActiveApiKey {
+  keyId: string;
+  keyHash: Buffer;
+  lastFour: string;
+}
+
+/** The newest keys of a customer in one dialect that are neither revoked nor expired, newest first; at most 100. */
+export async function listActiveApiKeys(
+  db: Queryable,
+  { customerId, dialect, now }: { customerId: string; dialect: KeyDialect; now: Date },
+): Promise<ActiveApiKey[]> {
+  const result = await db.query<{ key_id: string; key_hash: Buffer; last_four: string }>({
+    name: 'directory.list_active_api_keys',
+    text: `SELECT key_id, key_hash, last_four FROM directory.api_key
+           WHERE customer_id = $1 AND dialect = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)
+           ORDER BY key_id DESC LIMIT $4`,
+    values: [customerId, dialect, now, MAX_LIST],
+  });
+  return result.rows.map(row => ({ keyId: row.key_id, keyHash: row.key_hash, lastFour: row.last_four }));
+}
 
 /**
  * A customer's keys, newest first.

@@ -66,6 +66,21 @@ export async function createCustomer(db: Queryable, environment: Environment): P
   return toCustomer(row);
 }
 
+/** The customer of an id; undefined when the environment has none. */
+export async function findCustomer(
+  db: Queryable,
+  { customerId, environment }: { customerId: string; environment: Environment },
+): Promise<Customer | undefined> {
+  const result = await db.query<CustomerRow>({
+    name: 'directory.find_customer_by_id',
+    text: `SELECT customer_id, account_id, cell FROM directory.customer
+           WHERE customer_id = $1 AND environment = $2`,
+    values: [customerId, environment],
+  });
+  const [row] = result.rows;
+  return row && toCustomer(row);
+}
+
 /** The customer that a wallet belongs to; undefined for a wallet never seen. */
 export async function findWallet(
   db: Queryable,

@@ -9,6 +9,7 @@ const STATUS = {
   not_found: 404,
   method_not_allowed: 405,
   unauthorized: 401,
+  forbidden: 403,
   address_not_allowed: 403,
   rate_limited: 429,
   unavailable: 503,

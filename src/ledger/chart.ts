@@ -22,6 +22,8 @@ export const CONTRA = {
   refundsDue: 5,
   /** Corrections by hand that wait for an explanation. */
   suspense: 6,
+  /** What plans cost, less the credit that they gave. */
+  plans: 7,
 } as const;
 
 /**

@@ -9,6 +9,7 @@ export const ERROR_CODES = [
   'not_found',
   'method_not_allowed',
   'unauthorized',
+  'forbidden',
   'address_not_allowed',
   'rate_limited',
   'unavailable',

@@ -3,7 +3,7 @@ import { assert } from '../lib/assert.ts';
 import type { ObservedTransfer } from '../ports/chain.ts';
 import type { Environment } from '../ports/environment.ts';
 import type { ExactPayment } from '../ports/payment.ts';
-import type { Payment, PaymentState } from './payment.ts';
+import type { Payment, PaymentState, Purpose, PurposeResult } from './payment.ts';
 import { decodeSigned, encodeSigned } from './signed-codec.ts';
 
 /** Statements on the payments of one cell. Each is one round trip by key. */
@@ -16,6 +16,8 @@ interface PaymentRow {
   facilitator: string;
   said_settled: boolean;
   signed: unknown;
+  purpose: Purpose | null;
+  purpose_result: PurposeResult | null;
   state: PaymentState;
   reason: string | null;
   from_block: string;
@@ -27,7 +29,8 @@ interface PaymentRow {
 }
 
 const COLUMNS =
-  'payment_id, account_id, environment, source, facilitator, said_settled, signed, state, reason, from_block, transaction, ' +
+  'payment_id, account_id, environment, source, facilitator, said_settled, signed, purpose, purpose_result, ' +
+  'state, reason, from_block, transaction, ' +
   'credited_nano_usd, available_nano_usd, created_at, updated_at';
 
 function toPayment(row: PaymentRow): Payment {
@@ -40,6 +43,8 @@ function toPayment(row: PaymentRow): Payment {
     facilitator: row.facilitator,
     saidSettled: row.said_settled,
     signed: decodeSigned(row.signed),
+    purpose: row.purpose ?? undefined,
+    purposeResult: row.purpose_result ?? undefined,
     state: row.state,
     reason: row.reason ?? undefined,
     fromBlock: BigInt(row.from_block),
@@ -61,6 +66,8 @@ export interface NewPayment {
   fromBlock: bigint;
   /** How long the accepting request alone works on it before the reconciler may. */
   leaseMs: number;
+  /** What it buys; plain credit when absent. */
+  purpose: Purpose | undefined;
 }
 
 /**
@@ -72,7 +79,7 @@ export async function openPayment(db: Queryable, cell: CellName, payment: NewPay
   const { signed } = payment;
   const result = await db.query<{ created: boolean }>({
     name: `${cell}.open_payment`,
-    text: `SELECT created FROM "${cell}".open_payment($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+    text: `SELECT created FROM "${cell}".open_payment($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     values: [
       payment.paymentId,
       payment.accountId,
@@ -89,6 +96,7 @@ export async function openPayment(db: Queryable, cell: CellName, payment: NewPay
       encodeSigned(signed),
       payment.fromBlock,
       payment.leaseMs,
+      payment.purpose ?? null,
     ],
   });
   return result.rows[0]?.created === true;
@@ -174,39 +182,53 @@ export async function failPayment(
   });
 }
 
+export interface NewCredit {
+  paymentId: string;
+  transfer: ObservedTransfer;
+  amountNanoUsd: bigint;
+  /** The chart's code of the network's receipts. */
+  contra: number;
+  /** When a purchase begins. */
+  now: Date;
+}
+
 export interface Credit {
   creditedNanoUsd: bigint;
   availableNanoUsd: bigint;
   transaction: string;
+  purposeResult: PurposeResult | undefined;
   /** False when the payment had been credited before; the other fields are the stored answer then. */
   first: boolean;
 }
 
+interface CreditRow {
+  first: boolean;
+  credited: string;
+  available: string;
+  transaction: string;
+  purpose_result: PurposeResult | null;
+}
+
 /**
- * Credits a payment by the transfer that the chain reports: grant, payment state, stored answer and event in
- * one transaction, at most once however many callers prove it at the same time.
- * @param contra the chart's code of the network's receipts
+ * Credits a payment by the transfer that the chain reports and applies its purpose: grant, purchase, payment
+ * state, stored answer and event in one transaction, at most once however many callers prove it at the same time.
  */
-export async function creditPayment(
-  db: Queryable,
-  cell: CellName,
-  credit: { paymentId: string; transfer: ObservedTransfer; amountNanoUsd: bigint; contra: number },
-): Promise<Credit> {
+export async function creditPayment(db: Queryable, cell: CellName, credit: NewCredit): Promise<Credit> {
   const { transfer } = credit;
-  const result = await db.query<{ first: boolean; credited: string; available: string; transaction: string }>(
-    {
-      name: `${cell}.credit_payment`,
-      text: `SELECT first, credited, available, transaction FROM "${cell}".credit_payment($1, $2, $3, $4, $5, $6)`,
-      values: [
-        credit.paymentId,
-        credit.amountNanoUsd,
-        credit.contra,
-        transfer.transaction,
-        transfer.logIndex,
-        transfer.blockNumber,
-      ],
-    },
-  );
+  const result = await db.query<CreditRow>({
+    name: `${cell}.credit_payment`,
+    text: `SELECT first, credited, available, transaction, purpose_result
+             FROM "${cell}".credit_payment($1, $2, $3, $4, $5, $6, $7)`,
+    values: [
+      credit.paymentId,
+      credit.amountNanoUsd,
+      credit.contra,
+      transfer.transaction,
+      transfer.logIndex,
+      transfer.blockNumber,
+      credit.now,
+    ],
+  });
   const [row] = result.rows;
   assert(row, 'credit_payment answers one row');
   return {
@@ -214,7 +236,22 @@ export async function creditPayment(
     creditedNanoUsd: BigInt(row.credited),
     availableNanoUsd: BigInt(row.available),
     transaction: row.transaction,
+    purposeResult: row.purpose_result ?? undefined,
   };
+}
+
+/** Adds to what is remembered of a purchase, in the transaction that applied it. */
+export async function extendPurposeResult(
+  db: Queryable,
+  cell: CellName,
+  paymentId: string,
+  addition: PurposeResult,
+): Promise<void> {
+  await db.query({
+    name: `${cell}.extend_purpose_result`,
+    text: `UPDATE "${cell}".payment SET purpose_result = purpose_result || $2::jsonb WHERE payment_id = $1`,
+    values: [paymentId, addition],
+  });
 }
 
 /**

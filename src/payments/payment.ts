@@ -7,6 +7,21 @@ import type { ExactPayment } from '../ports/payment.ts';
  */
 export type PaymentState = 'settling' | 'pending' | 'credited' | 'failed';
 
+/**
+ * What a payment buys, as data on its row: stored before anything is sent and applied in the transaction that
+ * credits it, by the function `apply_purpose_<kind>` of the cell.
+ */
+export interface Purpose {
+  readonly kind: string;
+  /** Names the purchase: a repetition of the same payment must be for the same terms. */
+  readonly terms: string;
+  /** What the kind's function reads; amounts are decimal strings. */
+  readonly [field: string]: string | number | boolean | undefined;
+}
+
+/** What a purchase came to: part of the stored answer. `unapplied` says why it could not be applied. */
+export type PurposeResult = Readonly<Record<string, unknown>>;
+
 export interface Payment {
   paymentId: string;
   accountId: bigint;
@@ -17,6 +32,9 @@ export interface Payment {
   /** Whether that facilitator has said that the money moved. */
   saidSettled: boolean;
   signed: ExactPayment;
+  /** Absent for plain credit. */
+  purpose: Purpose | undefined;
+  purposeResult: PurposeResult | undefined;
   state: PaymentState;
   reason: string | undefined;
   fromBlock: bigint;

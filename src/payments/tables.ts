@@ -187,6 +187,8 @@ export function paymentTables(cell: CellName) {
       createdAt: createdAt(),
       updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
       saidSettled: boolean('said_settled').notNull().default(false),
+      purpose: jsonb('purpose'),
+      purposeResult: jsonb('purpose_result'),
     },
     table => [
       primaryKey({ name: 'payment_pkey', columns: [table.paymentId] }),

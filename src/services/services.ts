@@ -30,6 +30,7 @@ import { createReconciliation } from '../topups/reconciliation.ts';
 import { createSettlement } from '../topups/settlement.ts';
 import { createTopups } from '../topups/topups.ts';
 import type { Topups } from '../topups/types.ts';
+import { createAgentParts } from './agents.ts';
 import { forgetTask, ledgerTasks, startTasks, type Task } from './background.ts';
 import {
   createEvmParts,
@@ -85,10 +86,13 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       return [network, toSettlement(parts, facilitators.listFor(network))] as const;
     }),
   );
+  const agentParts = createAgentParts(config, { pool, cells, clock });
   const settlement = createSettlement({
     db: pool,
     networks,
     distrust: facilitators.registry.distrust,
+    purposeEffects: agentParts.effects,
+    clock,
     log,
   });
   const settleWaitMs = seams.settleWaitMs ?? SETTLE_WAIT_MS;
@@ -129,6 +133,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     forgetTask('old channel messages could not be deleted', () => channels.forgetOldMessages()),
     forgetTask('old events could not be deleted', () => dispatcher.forgetOldEvents()),
     ...cells.flatMap(cell => ledgerTasks(pool, cell)),
+    ...agentParts.tasks,
   ];
   let loops: Loop[] = [];
   let paused = false;
@@ -144,6 +149,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     }
     spending.resume();
     await facilitators.start();
+    await agentParts.register();
     await reconciler.start();
     loops = startTasks(tasks, log);
     dispatcher.start();
@@ -163,6 +169,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
         return topups.topUp(request);
       },
     } satisfies Topups,
+    /** Absent without MPP_SECRET_KEY. */
+    agents: agentParts.agents,
     payments: createPaymentStatuses(pool),
     paymentLookups: createPaymentLookups(pool),
     webhooks,

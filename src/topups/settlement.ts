@@ -1,9 +1,20 @@
+import type { Pool } from 'pg';
 import { asGatewayError } from '../db/pg-errors.ts';
-import type { CellName, Queryable } from '../db/queryable.ts';
+import type { CellName } from '../db/queryable.ts';
+import { withTransaction } from '../db/transaction.ts';
+import type { Clock } from '../lib/clock.ts';
 import { sleep, withDeadline } from '../lib/deadline.ts';
 import { baseUnitsToNano } from '../lib/money.ts';
 import type { Payment } from '../payments/payment.ts';
-import { creditPayment, failPayment, notePending } from '../payments/payment-store.ts';
+import {
+  type Credit,
+  creditPayment,
+  extendPurposeResult,
+  failPayment,
+  type NewCredit,
+  notePending,
+} from '../payments/payment-store.ts';
+import type { PurposeEffect } from '../payments/purpose-effect.ts';
 import type { Chain, ObservedTransfer, ProofHint, SettlementProof } from '../ports/chain.ts';
 import type { Facilitators, SettleResult } from '../ports/facilitator.ts';
 import type { Log } from '../ports/log.ts';
@@ -25,17 +36,20 @@ export interface SettlementNetwork {
 }
 
 export interface SettlementDeps {
-  db: Queryable;
+  db: Pool;
   networks: ReadonlyMap<string, SettlementNetwork>;
   /** Takes a facilitator out of use that claimed a settlement which the chain disproves. */
   distrust(facilitator: string, mark: { paymentId: string; reason: string }): Promise<void>;
+  /** By the kind of purpose. */
+  purposeEffects: Readonly<Record<string, PurposeEffect>>;
+  clock: Clock;
   log: Log;
 }
 
 /** An open payment that is to be brought to its end. */
 export type OpenPayment = Pick<
   Payment,
-  'paymentId' | 'signed' | 'fromBlock' | 'facilitator' | 'saidSettled'
+  'paymentId' | 'environment' | 'signed' | 'fromBlock' | 'facilitator' | 'saidSettled' | 'purpose'
 > & { cell: CellName };
 
 /** Where a payment's transfer may be found: our own transactions, and those that a facilitator named. */
@@ -53,7 +67,7 @@ const RECHECK_MARGIN_MS = 600_000;
 export const RETRY_AFTER_SECONDS = 3;
 
 /** Waits for the chain's word on payments and books it. Shared by requests and the reconciler. */
-export function createSettlement({ db, networks, distrust, log }: SettlementDeps) {
+export function createSettlement({ db, networks, distrust, purposeEffects, clock, log }: SettlementDeps) {
   /**
    * Looks at the chain until it decides or `waitMs` is over, then books what is known: credited, failed or
    * pending. It never throws: what it can not tell is pending, and the reconciler goes on.
@@ -113,7 +127,7 @@ export function createSettlement({ db, networks, distrust, log }: SettlementDeps
     transfer: ObservedTransfer,
     replayed: boolean,
   ): Promise<TopupOutcome> {
-    const { paymentId, cell, signed } = payment;
+    const { paymentId, signed } = payment;
     const { assetDecimals, contra } = networkOf(payment);
     if (transfer.amountBaseUnits !== signed.amountBaseUnits) {
       log.warn(
@@ -121,12 +135,16 @@ export function createSettlement({ db, networks, distrust, log }: SettlementDeps
         'the transfer differs from the signed amount',
       );
     }
-    const booked = await creditPayment(db, cell, {
+    const booked = await book(payment, {
       paymentId,
       transfer,
       amountNanoUsd: baseUnitsToNano(transfer.amountBaseUnits, assetDecimals),
       contra,
+      now: new Date(clock.nowMs()),
     });
+    if (booked.purposeResult?.['unapplied'] !== undefined) {
+      log.error({ paymentId, reason: booked.purposeResult['unapplied'] }, 'a purchase could not be applied');
+    }
     if (booked.first) log.info({ paymentId, transaction: booked.transaction }, 'payment credited');
     return {
       kind: 'credited',
@@ -137,7 +155,25 @@ export function createSettlement({ db, networks, distrust, log }: SettlementDeps
       payer: signed.payer,
       transaction: booked.transaction,
       replayed: replayed || !booked.first,
+      purchase: booked.purposeResult,
     };
+  }
+
+  /** One transaction: the credit, and what its purchase does outside the cell. */
+  async function book(payment: OpenPayment, order: NewCredit): Promise<Credit> {
+    const { cell, purpose } = payment;
+    if (!purpose) return creditPayment(db, cell, order);
+    const effect = purposeEffects[purpose.kind];
+    // Half a purchase would be lost for ever: a process that is set up for it has to do it.
+    if (!effect) throw new Error(`this process cannot apply a purchase of kind ${purpose.kind}`);
+    return withTransaction(db, async transaction => {
+      const booked = await creditPayment(transaction, cell, order);
+      const result = booked.purposeResult;
+      if (!booked.first || result === undefined || result['unapplied'] !== undefined) return booked;
+      const addition = await effect(transaction, { ...payment, purpose });
+      await extendPurposeResult(transaction, cell, payment.paymentId, addition);
+      return { ...booked, purposeResult: { ...result, ...addition } };
+    });
   }
 
   async function fail(

@@ -79,7 +79,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   async function answerRepetition(request: TopupRequest): Promise<TopupOutcome | undefined> {
     const claim = await findClaim(db, request.payment.identity);
     const stored = claim && (await findPayment(db, claim.cell, claim.paymentId));
-    return stored && answerStored(request, claim, stored, await ownerOf(request));
+    return stored && answerStored(request, claim, stored);
   }
 
   /**
@@ -93,13 +93,26 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   ): Promise<TopupOutcome> {
     const fromBlock = network.chain.earliestSettlementBlock(await network.chain.currentBlock());
     const proof = await network.chain.proveSettlement(request.payment, { transactions: [], fromBlock });
-    if (proof.kind === 'transferred') return accept(request, network, SETTLED_BY_OTHERS, fromBlock);
+    if (proof.kind === 'transferred')
+      return accept(await asPaidAlready(request), network, SETTLED_BY_OTHERS, fromBlock);
     const found = proof.kind === 'impossible' ? proof.reason : 'used too long ago to be found';
     return {
       kind: 'refused',
       reason,
       message: `the payment is spent already (${found.replaceAll('_', ' ')})`,
     };
+  }
+
+  /** Money that is here already is not refused: a purchase that the rules forbid now becomes plain credit. */
+  async function asPaidAlready({ purchase, ...request }: TopupRequest): Promise<TopupRequest> {
+    if (!purchase) return request;
+    try {
+      const prepared = await purchase.prepare();
+      return { ...request, purchase: { ...purchase, prepare: () => Promise.resolve(prepared) } };
+    } catch (error) {
+      if (error instanceof GatewayError && error.code !== 'unavailable') return request;
+      throw error;
+    }
   }
 
   /** Who is credited: the caller's customer where the dialect knows one, else the paying wallet's own. */
@@ -118,7 +131,10 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
     const head = await network.chain.currentBlock();
-    const owner = await ownerOf(request);
+    const { customer: owner, purpose } = (await request.purchase?.prepare()) ?? {
+      customer: await ownerOf(request),
+      purpose: undefined,
+    };
     const claim = await claimPayment(db, {
       ...owner,
       identity: payment.identity,
@@ -129,14 +145,16 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const open: OpenPayment = {
       paymentId: claim.paymentId,
       cell: claim.cell,
+      environment,
       signed: payment,
+      purpose,
       fromBlock: usedSince ?? margin,
       facilitator,
       saidSettled: false,
     };
     if (!claim.claimed) {
       const stored = await findPayment(db, claim.cell, claim.paymentId);
-      if (stored) return await answerStored(request, claim, stored, owner);
+      if (stored) return await answerStored(request, claim, stored);
       // The process that claimed it died before it stored the payment: nothing was sent, so go on from here.
       if (claim.accountId !== owner.accountId) return { kind: 'conflict', settled: false };
     }
@@ -151,7 +169,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
    * reconciler goes on with it: the caller must not be told that nothing happened.
    */
   async function store(
-    { environment, source }: TopupRequest,
+    { source }: TopupRequest,
     open: OpenPayment,
     claim: PaymentClaim,
   ): Promise<boolean | 'unknown'> {
@@ -159,7 +177,6 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       return await openPayment(db, claim.cell, {
         ...open,
         accountId: claim.accountId,
-        environment,
         source,
         leaseMs: deps.settleWaitMs + LEASE_MARGIN_MS,
       });
@@ -204,7 +221,6 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     request: TopupRequest,
     claim: PaymentClaim,
     stored: Payment,
-    owner: Customer,
   ): Promise<TopupOutcome> {
     if (!(await isSamePayment(request.payment, stored))) {
       return {
@@ -213,17 +229,12 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
         message: 'the name of this payment belongs to another one, or its signature is not the payer’s',
       };
     }
-    return repeat(request, claim, stored, owner);
+    return repeat(request, claim, stored);
   }
 
   /** What became of a payment, for who may know it. */
-  async function repeat(
-    request: TopupRequest,
-    claim: PaymentClaim,
-    stored: Payment,
-    owner: Customer,
-  ): Promise<TopupOutcome> {
-    if (claim.environment !== request.environment || claim.accountId !== owner.accountId) {
+  async function repeat(request: TopupRequest, claim: PaymentClaim, stored: Payment): Promise<TopupOutcome> {
+    if (!(await isSameOrder(request, claim, stored))) {
       return { kind: 'conflict', settled: !isOpen(stored) };
     }
     const { paymentId } = stored;
@@ -242,6 +253,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
         payer: stored.signed.payer,
         transaction: stored.transaction,
         replayed: true,
+        purchase: stored.purposeResult,
       };
     }
     if (stored.state !== 'failed') return inProgress(paymentId);
@@ -265,6 +277,13 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       reason: stored.reason ?? 'failed',
       transaction: stored.transaction,
     };
+  }
+
+  /** Whether the request is for what the stored payment is for: the same purchase, or credit of the same account. */
+  async function isSameOrder(request: TopupRequest, claim: PaymentClaim, stored: Payment): Promise<boolean> {
+    if (claim.environment !== request.environment) return false;
+    if (request.purchase || stored.purpose) return request.purchase?.terms === stored.purpose?.terms;
+    return claim.accountId === (await ownerOf(request)).accountId;
   }
 
   async function isSamePayment(presented: ExactPayment, stored: Payment): Promise<boolean> {

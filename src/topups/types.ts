@@ -1,4 +1,5 @@
 import type { Customer } from '../customers/customers.ts';
+import type { Purpose, PurposeResult } from '../payments/payment.ts';
 import type { Environment } from '../ports/environment.ts';
 import type { ExactPayment } from '../ports/payment.ts';
 
@@ -11,6 +12,21 @@ export interface TopupRequest {
   source: string;
   /** Who is credited; the paying wallet's own customer when absent. */
   customer?: Customer;
+  /** What the payment buys; plain credit when absent. */
+  purchase?: Purchase;
+}
+
+/** Something that is bought by one payment, and the rules of who may buy it. */
+export interface Purchase {
+  /** Names what is bought and for what price: a repetition of the payment must be for the same terms. */
+  terms: string;
+  /**
+   * Checks every rule of the business. Asked between verification and settlement, and not for a repetition, so
+   * that nothing is refused after money moved and a lost answer can be had again.
+   * @returns who is credited, and the purpose to store with the payment, of the same terms
+   * @throws GatewayError when the purchase is refused; no money moves then
+   */
+  prepare(): Promise<{ customer: Customer; purpose: Purpose }>;
 }
 
 /** Everything a top-up can come to; each dialect renders it in its own bytes. */
@@ -25,6 +41,8 @@ export type TopupOutcome =
       payer: string;
       transaction: string;
       replayed: boolean;
+      /** What the purchase came to; absent for plain credit. */
+      purchase?: PurposeResult | undefined;
     }
   /** The same signed payment is being settled for another request. */
   | { kind: 'in_progress'; paymentId: string; retryAfterSeconds: number }

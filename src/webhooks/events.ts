@@ -7,6 +7,7 @@ export const EVENT_TYPES = [
   'payment.credited',
   'payment.failed',
   'payment.reversed',
+  'payment.unapplied',
   'topup.delivered',
   'topup.failed',
   'topup.cancelled',
@@ -15,6 +16,7 @@ export const EVENT_TYPES = [
   'subscription.started',
   'subscription.renewed',
   'subscription.changed',
+  'subscription.credited',
   'subscription.ended',
 ] as const;
 

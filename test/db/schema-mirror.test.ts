@@ -6,6 +6,7 @@ import * as customers from '../../src/customers/tables.ts';
 import { DEFAULT_CELL } from '../../src/db/queryable.ts';
 import { ledgerTables } from '../../src/ledger/tables.ts';
 import * as payments from '../../src/payments/tables.ts';
+import { subscriptionTables } from '../../src/subscriptions/tables.ts';
 import * as webhooks from '../../src/webhooks/tables.ts';
 import { createTestDatabase } from '../support/database.ts';
 
@@ -19,6 +20,7 @@ const mirrors = [
   ...Object.values(webhooks),
   ...Object.values(webhooks.webhookTables(DEFAULT_CELL)),
   ...Object.values(ledgerTables(DEFAULT_CELL)),
+  ...Object.values(subscriptionTables(DEFAULT_CELL)),
 ].filter(value => is(value, PgTable));
 
 function mirrored(): Shape {

@@ -43,6 +43,7 @@ export async function prepareGateway(settings: Record<string, string> = {}) {
     EVM_PRIVATE_KEY: gasKey,
     BASE_RPC_URL: inject('rpcUrl'),
     ADMIN_API_KEY: 'admin-api-key-of-the-tests-0123456789',
+    MPP_SECRET_KEY: 'mpp-secret-key-of-the-tests-0123456789',
     LOG_LEVEL: 'silent',
     RATE_LIMITS: 'off',
     ...settings,

@@ -17,6 +17,7 @@ export const ERRORS = {
   not_found: { status: 404 },
   method_not_allowed: { status: 405 },
   unauthorized: { status: 401, text: 'invalid or missing API key' },
+  forbidden: { status: 403 },
   // The same words as for a key that is unknown: a stolen key must not tell that it is a good one.
   address_not_allowed: { status: 401, text: 'invalid or missing API key' },
   rate_limited: { status: 429 },

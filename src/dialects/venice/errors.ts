@@ -31,6 +31,7 @@ export const TOPUP_ERRORS = {
   not_found: coded(404, 'NOT_FOUND'),
   method_not_allowed: coded(405, 'METHOD_NOT_ALLOWED'),
   unauthorized: coded(401, 'UNAUTHORIZED'),
+  forbidden: coded(403, 'FORBIDDEN'),
   address_not_allowed: coded(403, 'FORBIDDEN'),
   rate_limited: rateLimited,
   unavailable: coded(503, 'SERVICE_UNAVAILABLE'),

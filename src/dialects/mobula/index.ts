@@ -1,0 +1,19 @@
+import type { FastifyPluginAsync } from 'fastify';
+import { createRateLimiters } from '../../http/rate-limit.ts';
+import { addCors } from './cors.ts';
+import { answerErrors } from './errors.ts';
+import type { MobulaOptions } from './options.ts';
+import { X402_PREFIX, x402Rail } from './x402-rail.ts';
+
+export type { MobulaOptions } from './options.ts';
+
+/** Plans, credits and API keys of an agent that is a wallet, as Mobula clients buy them. */
+export const mobulaDialect: FastifyPluginAsync<MobulaOptions> = async (app, options) => {
+  answerErrors(app);
+  // Clients send no body, or announce one and send nothing: whatever comes is read and dropped.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null, undefined));
+  const limiters = await createRateLimiters(app, options.rateLimits, { tellWhen: true });
+  addCors(app, `${X402_PREFIX}/*`);
+  x402Rail(app, options, limiters);
+};

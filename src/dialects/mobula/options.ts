@@ -1,0 +1,14 @@
+import type { Agents } from '../../subscriptions/agents.ts';
+import type { PaymentOption, Topups } from '../../topups/types.ts';
+
+/** What the Mobula dialect needs of the rest of the gateway. */
+export interface MobulaOptions {
+  agents: Agents;
+  topups: Topups;
+  /** All of one environment: a wallet is one agent, whichever of them it pays by. */
+  paymentOptions: readonly PaymentOption[];
+  /** Origin that clients reach us at, without a trailing slash. */
+  publicOrigin: string;
+  /** Whether calls are limited; off for local use. */
+  rateLimits: boolean;
+}
