@@ -11,6 +11,10 @@ const SUITES: Record<string, { file: string; about: string }> = {
     file: './offer.ts',
     about: '402 offers per second, against @x402/hono and an empty Fastify route',
   },
+  siwx: {
+    file: './siwx.ts',
+    about: 'sign-in proofs checked per second, alone and over HTTP, against viem and @x402/extensions',
+  },
   ledger: { file: './ledger.ts', about: 'spending per second, against plain transactions' },
 };
 

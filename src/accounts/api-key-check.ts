@@ -5,6 +5,7 @@ import { orUnavailable } from '../db/pg-errors.ts';
 import type { Queryable } from '../db/queryable.ts';
 import type { Clock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
+import { createShortMemory } from '../lib/short-memory.ts';
 import type { ApiKeys } from './types.ts';
 
 export interface ApiKeyCheckOptions {
@@ -26,39 +27,17 @@ const MAX_REMEMBERED = 10_000;
 
 type KnownKey = OwnedApiKey & { allowed: AddressList | undefined };
 
-interface Remembered {
-  /** When the database was asked, not when it answered. */
-  readAtMs: number;
-  key: Promise<KnownKey | undefined>;
-}
-
-/** Tells who a key acts for. Unknown keys are not remembered, so that guesses cannot push out real ones. */
+/** Tells who a key acts for. */
 export function createApiKeyCheck({
   db,
   clock,
-  elapsedMs = () => performance.now(),
-}: ApiKeyCheckOptions): ApiKeys {
-  const remembered = new Map<string, Remembered>();
-
-  function find(keyHash: Buffer): Promise<KnownKey | undefined> {
-    const name = keyHash.toString('base64');
-    const known = remembered.get(name);
-    const nowMs = elapsedMs();
-    if (known && nowMs - known.readAtMs < MAX_AGE_MS) return known.key;
-    const entry: Remembered = { readAtMs: nowMs, key: read(keyHash) };
-    remember(name, entry);
-    const forget = () => remembered.get(name) === entry && remembered.delete(name);
-    void entry.key.then(key => key ?? forget(), forget);
-    return entry.key;
-  }
-
-  function remember(name: string, entry: Remembered): void {
-    // Deleting first keeps the map in the order of reading.
-    remembered.delete(name);
-    remembered.set(name, entry);
-    const [oldest] = remembered.keys();
-    if (remembered.size > MAX_REMEMBERED && oldest !== undefined) remembered.delete(oldest);
-  }
+  elapsedMs,
+}: ApiKeyCheckOptions): ApiKeys & { forgetAll(): void } {
+  const memory = createShortMemory<KnownKey>({
+    maxAgeMs: MAX_AGE_MS,
+    maxEntries: MAX_REMEMBERED,
+    ...(elapsedMs && { elapsedMs }),
+  });
 
   async function read(keyHash: Buffer): Promise<KnownKey | undefined> {
     const key = await orUnavailable(findApiKey(db, keyHash));
@@ -68,9 +47,10 @@ export function createApiKeyCheck({
   }
 
   return {
+    forgetAll: memory.forgetAll,
     async authenticate({ apiKey, dialect, callerAddress }) {
       const keyHash = apiKey === undefined ? undefined : hashApiKey(dialect, apiKey);
-      const key = keyHash && (await find(keyHash));
+      const key = keyHash && (await memory.recall(keyHash.toString('base64'), () => read(keyHash)));
       if (!key || key.revokedAt || (key.expiresAt && key.expiresAt.getTime() <= clock.nowMs())) {
         throw new GatewayError('unauthorized', 'the API key is missing or not valid');
       }

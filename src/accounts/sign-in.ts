@@ -1,10 +1,11 @@
-import { consumeNonce, deleteExpiredNonces } from '../customers/proof-nonces.ts';
+import { deleteExpiredNonces } from '../customers/proof-nonces.ts';
 import { invalidProof } from '../customers/proof-reasons.ts';
 import { checkWalletProof, signInHost } from '../customers/wallet-proof.ts';
 import type { WalletSignatures } from '../customers/wallet-signatures.ts';
 import { asGatewayError } from '../db/pg-errors.ts';
 import type { Queryable } from '../db/queryable.ts';
 import type { Clock } from '../lib/clock.ts';
+import { createNonceBatcher } from './nonce-batcher.ts';
 import type { SignIn } from './types.ts';
 
 export interface SignInOptions {
@@ -34,12 +35,13 @@ export interface SignInService extends SignIn {
  */
 export function createSignIn({ db, clock, signatures, domains }: SignInOptions): SignInService {
   const hosts = domains.map(signInHost);
+  const nonces = createNonceBatcher(db);
   return {
     async requireWallet(header) {
       const nowMs = clock.nowMs();
       const checks = { domains: hosts, nowMs, signatures };
       const { wallet, chain, nonce } = await checkWalletProof(header, checks);
-      const fresh = await consumeNonce(db, { wallet, nonce, nowMs }).catch((error: unknown) => {
+      const fresh = await nonces.consume({ wallet, nonce, nowMs }).catch((error: unknown) => {
         throw asGatewayError(error);
       });
       if (!fresh) throw invalidProof('NONCE_REUSED');

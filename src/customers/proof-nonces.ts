@@ -7,24 +7,48 @@ import { MAX_CLOCK_SKEW_MS, MAX_PROOF_AGE_MS } from './wallet-proof.ts';
  */
 export const NONCE_MEMORY_MS = MAX_PROOF_AGE_MS + MAX_CLOCK_SKEW_MS;
 
-/**
- * Uses a nonce up, for every process at once: racing callers meet at the primary key and exactly one of
- * them wins. A row that has expired but is not deleted yet is taken over.
- * @returns false when this wallet used the nonce before.
- */
-export async function consumeNonce(
-  db: Queryable,
-  proof: { wallet: string; nonce: string; nowMs: number },
-): Promise<boolean> {
-  const result = await db.query({
-    name: 'directory.consume_nonce',
-    text: `INSERT INTO directory.proof_nonce AS used (wallet, nonce, expires_at) VALUES ($1, $2, $3)
-           ON CONFLICT ON CONSTRAINT proof_nonce_pkey DO UPDATE SET expires_at = excluded.expires_at
-             WHERE used.expires_at < $4`,
-    values: [proof.wallet, proof.nonce, new Date(proof.nowMs + NONCE_MEMORY_MS), new Date(proof.nowMs)],
-  });
-  return result.rowCount === 1;
+export interface UsedProof {
+  wallet: string;
+  nonce: string;
+  nowMs: number;
 }
+
+/** Uses one nonce up. @returns false when this wallet used it before. */
+export async function consumeNonce(db: Queryable, proof: UsedProof): Promise<boolean> {
+  const [isFresh = false] = await consumeNonces(db, [proof]);
+  return isFresh;
+}
+
+/**
+ * Uses nonces up, for every process at once: racing callers meet at the primary key and exactly one of them wins.
+ * A row that has expired but is not deleted yet is taken over. Inserted in the order of the key, so that two
+ * batches never wait for each other in a circle.
+ * @returns for each proof, in order, false when its wallet used the nonce before, also earlier in the list
+ */
+export async function consumeNonces(db: Queryable, proofs: readonly UsedProof[]): Promise<boolean[]> {
+  const result = await db.query<{ wallet: string; nonce: string }>({
+    name: 'directory.consume_nonces',
+    text: `INSERT INTO directory.proof_nonce AS used (wallet, nonce, expires_at)
+           SELECT DISTINCT ON (wallet, nonce) wallet, nonce, expires_at
+           FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS proof (wallet, nonce, expires_at)
+           ORDER BY wallet, nonce
+           ON CONFLICT ON CONSTRAINT proof_nonce_pkey DO UPDATE SET expires_at = excluded.expires_at
+             WHERE used.expires_at < $4
+           RETURNING wallet, nonce`,
+    values: [
+      proofs.map(({ wallet }) => wallet),
+      proofs.map(({ nonce }) => nonce),
+      proofs.map(({ nowMs }) => new Date(nowMs + NONCE_MEMORY_MS)),
+      new Date(Math.min(...proofs.map(({ nowMs }) => nowMs))),
+    ],
+  });
+  const fresh = new Set(result.rows.map(nameOf));
+  // The first of equal proofs takes the name away from the others.
+  return proofs.map(proof => fresh.delete(nameOf(proof)));
+}
+
+/** A nonce never contains a space. */
+const nameOf = ({ wallet, nonce }: { wallet: string; nonce: string }): string => `${nonce} ${wallet}`;
 
 /**
  * Deletes nonces that have expired, the oldest first, at most `limit` of them. Several processes may do so

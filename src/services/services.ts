@@ -114,6 +114,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
 
   const signatures = createWalletSignatures(evm.map(parts => parts.client));
   const signIn = createSignIn({ db: pool, clock, signatures, domains: config.siwxDomains });
+  const apiKeys = createApiKeyCheck({ db: pool, clock });
+  const accounts = createAccounts(pool, network => findEvmNetwork(network)?.environment ?? 'live');
   const channels = createChannels({ db: pool, clock });
   const { webhooks, dispatcher, outbound } = createWebhookParts(config, { pool, cells, clock, log, seams });
   const tasks = [
@@ -175,7 +177,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     paymentLookups: createPaymentLookups(pool),
     webhooks,
     signIn,
-    apiKeys: createApiKeyCheck({ db: pool, clock }),
+    apiKeys,
     walletLinks: createWalletLinks({ pool, clock, signatures, domains: config.siwxDomains }),
     walletKeys: createWalletKeys({ db: pool, clock, signatures, domains: config.siwxDomains }),
     /** For the sandbox: keys with credit that nobody paid for. */
@@ -188,7 +190,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     reconcile: reconciliation.run,
     /** Takes money that no payment explains out of the list, because a person dealt with it. */
     closeReceipt: reconciliation.close,
-    accounts: createAccounts(pool, network => findEvmNetwork(network)?.environment ?? 'live'),
+    accounts,
     paymentOptions: evm.map(({ network }) => toOption(network, config.evmPayTo)),
     readiness: checkReadiness({
       pool,

@@ -2,9 +2,11 @@ import { Pool } from 'pg';
 import { privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createAccounts } from '../../../src/accounts/accounts.ts';
+import { createNonceBatcher } from '../../../src/accounts/nonce-batcher.ts';
 import { createSignIn, type SignInService } from '../../../src/accounts/sign-in.ts';
-import { consumeNonce, deleteExpiredNonces } from '../../../src/customers/proof-nonces.ts';
+import { consumeNonce, consumeNonces, deleteExpiredNonces } from '../../../src/customers/proof-nonces.ts';
 import { createWalletSignatures } from '../../../src/customers/wallet-signatures.ts';
+import type { Queryable } from '../../../src/db/queryable.ts';
 import { createTestDatabase } from '../../support/database.ts';
 import {
   account,
@@ -152,6 +154,52 @@ describe('used nonces', () => {
     const deleted = (await Promise.all(workers)).reduce((sum, count) => sum + count, 0);
     expect(deleted).toBe(40 - (await usedNonces()));
     expect(deleted).toBeGreaterThanOrEqual(10);
+  });
+});
+
+describe('sign-ins at once', () => {
+  const proofs = (count: number) =>
+    Array.from({ length: count }, (_, n) => ({ wallet: WALLET, nonce: `together${n}`, nowMs: NOW_MS }));
+
+  it('share statements, and each proof is still good once', async () => {
+    let statements = 0;
+    const counting: Queryable = {
+      query: statement => {
+        statements += 1;
+        return db.query(statement);
+      },
+    };
+    const nonces = createNonceBatcher(counting);
+    const twice = [...proofs(50), ...proofs(50)];
+    const fresh = await Promise.all(twice.map(proof => nonces.consume(proof)));
+    expect(fresh.slice(0, 50).every(Boolean)).toBe(true);
+    expect(fresh.slice(50).some(Boolean)).toBe(false);
+    // Two that had nobody to wait for, and those that took the rest.
+    expect(statements).toBeLessThanOrEqual(4);
+    expect(await usedNonces()).toBe(50);
+  });
+
+  it('of two processes meet in one order: no deadlock, one winner for each nonce', async () => {
+    const list = proofs(300);
+    const results = await Promise.all([
+      consumeNonces(db, list),
+      consumeNonces(otherDb, list.toReversed()),
+      consumeNonces(
+        db,
+        list.toSorted(() => 0.5 - Math.random()),
+      ),
+    ]);
+    const wins = results.flat().filter(Boolean);
+    expect(wins).toHaveLength(300);
+    expect(await usedNonces()).toBe(300);
+  });
+
+  it('all hear that the database is lost', async () => {
+    const unreachable = new Pool({ connectionString: 'postgres://127.0.0.1:1/none' });
+    const nonces = createNonceBatcher(unreachable);
+    const results = await Promise.allSettled(proofs(5).map(proof => nonces.consume(proof)));
+    expect(results.map(({ status }) => status)).toEqual(Array.from({ length: 5 }, () => 'rejected'));
+    await unreachable.end();
   });
 });
 
