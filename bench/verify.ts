@@ -102,6 +102,7 @@ function createOurs(): Verifier {
     chainId: refuse,
     blockNumber: refuse,
     safeBlock: refuse,
+    blockHash: refuse,
     balance: refuse,
     transactionCount: refuse,
     gasPrice: refuse,

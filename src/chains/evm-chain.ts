@@ -7,7 +7,14 @@ import {
   topicAddress,
 } from '../lib/eip3009.ts';
 import { GatewayError } from '../lib/errors.ts';
-import type { Chain, ObservedTransfer, ProofHint, SettlementProof } from '../ports/chain.ts';
+import type {
+  Chain,
+  ObservedTransfer,
+  ProofHint,
+  SettlementProof,
+  Standing,
+  TransferPlace,
+} from '../ports/chain.ts';
 import type { EvmClient, EvmLog, EvmReceipt } from '../ports/evm-client.ts';
 import { type Eip3009Payment, type ExactPayment, requireKind } from '../ports/payment.ts';
 import type { EvmNetwork } from './evm-networks.ts';
@@ -20,6 +27,8 @@ const HEAD_MAX_AGE_MS = 1_000;
 
 /** One eth_getLogs per range, so a search is at most this many calls. */
 const MAX_LOG_RANGES = 20;
+
+const MAX_PARALLEL_READS = 20;
 
 /** Reads settlements of EIP-3009 payments from an EVM network. It believes the token's own events only. */
 export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Clock): Chain {
@@ -46,7 +55,7 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
       const receipt = await client.receipt(hash);
       if (!receipt) continue;
       if (receipt.succeeded) {
-        const proof = await readReceipt(payment, receipt);
+        const proof = await readReceipt(payment, receipt, hint);
         if (proof) return proof;
       } else if (hint.transactions.includes(hash) || (await carries(hash, payment))) {
         reverted = { transaction: hash, block: receipt.blockNumber };
@@ -70,7 +79,7 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
   }
 
   async function proveByState(payment: Eip3009Payment, hint: ProofHint): Promise<SettlementProof> {
-    if (await isConsumed(payment)) return searchLogs(payment, hint.fromBlock);
+    if (await isConsumed(payment)) return searchLogs(payment, hint);
     if (mayBeExpired(payment)) {
       // Unused at a block that cannot be undone and that is past the limit: no later block can use it.
       const safe = await client.safeBlock();
@@ -93,7 +102,8 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
   }
 
   /** Finds who consumed the authorization: the events are indexed by payer and nonce. */
-  async function searchLogs(payment: Eip3009Payment, fromBlock: bigint): Promise<SettlementProof> {
+  async function searchLogs(payment: Eip3009Payment, hint: ProofHint): Promise<SettlementProof> {
+    const { fromBlock } = hint;
     const newest = await readHead();
     const { from, nonce } = payment.authorization;
     const events = [EIP3009_TOPICS.authorizationUsed, EIP3009_TOPICS.authorizationCanceled];
@@ -110,7 +120,7 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
       if (log?.topics[0] === EIP3009_TOPICS.authorizationCanceled)
         return { kind: 'impossible', reason: 'cancelled' };
       const receipt = log && (await client.receipt(log.transactionHash));
-      const proof = receipt && (await readReceipt(payment, receipt));
+      const proof = receipt && (await readReceipt(payment, receipt, hint));
       if (proof) return proof;
       end = start - 1n;
     }
@@ -120,12 +130,13 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
   async function readReceipt(
     payment: Eip3009Payment,
     receipt: EvmReceipt,
+    { confirmations = 1 }: ProofHint,
   ): Promise<SettlementProof | undefined> {
     const found = findTransfer(payment, receipt);
     if (found === undefined) return undefined;
     if (found === 'elsewhere') return { kind: 'impossible', reason: 'used_elsewhere' };
     if (head < receipt.blockNumber) head = receipt.blockNumber;
-    if (network.confirmations > 1) await readHead();
+    if (head - receipt.blockNumber + 1n < BigInt(confirmations)) await readHead();
     return {
       kind: 'transferred',
       transfer: found,
@@ -133,9 +144,28 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
     };
   }
 
+  /** One header for each block, however many transfers it holds. */
+  async function standing(places: readonly TransferPlace[]): Promise<Standing[]> {
+    const safe = await client.safeBlock();
+    const numbers = [...new Set(places.map(place => place.blockNumber))];
+    const hashes = new Map<bigint, string | undefined>();
+    for (let start = 0; start < numbers.length; start += MAX_PARALLEL_READS) {
+      const part = numbers.slice(start, start + MAX_PARALLEL_READS);
+      const found = await Promise.all(part.map(number => client.blockHash(number)));
+      part.forEach((number, index) => hashes.set(number, found[index]));
+    }
+    return places.map(({ blockNumber, blockHash }) => {
+      const now = hashes.get(blockNumber);
+      if (now === undefined) return 'unknown';
+      if (now !== blockHash) return 'moved';
+      return blockNumber <= safe.number ? 'final' : 'standing';
+    });
+  }
+
   return {
     network: network.network,
     proveSettlement,
+    standing,
     currentBlock,
     earliestSettlementBlock: block => (block > network.lookbackBlocks ? block - network.lookbackBlocks : 0n),
     checkSetup: () => checkSetup(network, client),

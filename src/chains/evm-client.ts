@@ -62,6 +62,13 @@ export function createEvmClient(options: EvmClientOptions): EvmClient {
       if (!block) throw unavailable(`the ${title} node's safe block`);
       return { number: BigInt(block.number), timestamp: BigInt(block.timestamp) };
     },
+    async blockHash(number) {
+      const block = await request<{ hash: string } | null>('eth_getBlockByNumber', [
+        toQuantity(number),
+        false,
+      ]);
+      return block?.hash.toLowerCase();
+    },
     code: address => request<string>('eth_getCode', [address, 'latest']),
     balance: async address => BigInt(await request<string>('eth_getBalance', [address, 'latest'])),
     transactionCount: async address =>

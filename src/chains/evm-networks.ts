@@ -1,3 +1,6 @@
+import type { DepthRule } from '../lib/confirmations.ts';
+import { NANO_PER_USD } from '../lib/money.ts';
+
 /** An EVM network is this row of data and nothing else: no code path knows a network by name. */
 export interface EvmNetwork {
   /** CAIP-2. */
@@ -13,8 +16,8 @@ export interface EvmNetwork {
   rpcSetting: 'BASE_RPC_URL' | 'BASE_SEPOLIA_RPC_URL';
   /** How long a signed authorization is offered to be valid. */
   maxTimeoutSeconds: number;
-  /** Blocks, the transfer's own included, before a transfer counts as settled. */
-  confirmations: number;
+  /** How deep a transfer must be before it is credited, unless a setting says otherwise. */
+  confirmations: readonly DepthRule[];
   blockTimeMs: number;
   /** How far back a transfer made by somebody else is searched, and how many blocks one query may span. */
   lookbackBlocks: bigint;
@@ -39,7 +42,11 @@ const BASE: EvmNetwork = {
   },
   rpcSetting: 'BASE_RPC_URL',
   maxTimeoutSeconds: 300,
-  confirmations: 1,
+  confirmations: [
+    { fromNanoUsd: 0n, depth: 1 },
+    { fromNanoUsd: 1_000n * NANO_PER_USD, depth: 10 },
+    { fromNanoUsd: 10_000n * NANO_PER_USD, depth: 'final' },
+  ],
   blockTimeMs: 2_000,
   lookbackBlocks: 5_000n,
   logRangeBlocks: 1_000n,

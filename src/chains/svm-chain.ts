@@ -1,6 +1,13 @@
 import { findTokenTransfer } from '../lib/svm-token.ts';
 import { readSvmTransaction } from '../lib/svm-transaction.ts';
-import type { Chain, ObservedTransfer, ProofHint, SettlementProof } from '../ports/chain.ts';
+import type {
+  Chain,
+  ObservedTransfer,
+  ProofHint,
+  SettlementProof,
+  Standing,
+  TransferPlace,
+} from '../ports/chain.ts';
 import { type ExactPayment, requireKind, type SolanaPayment } from '../ports/payment.ts';
 import type {
   SvmClient,
@@ -22,6 +29,12 @@ const EXPIRY_SLOTS = 350n;
 
 /** A block with this many on top is finalized; the number the network itself uses. */
 const FINALIZED_CONFIRMATIONS = 32;
+
+/** So many one call of getSignatureStatuses takes. */
+const MAX_STATUSES = 256;
+
+/** A node that is so far ahead has heard of every block that was confirmed before. */
+const SURELY_SEEN_SLOTS = 32n;
 
 const NOT_SEEN: SettlementProof = { kind: 'unknown', used: false };
 const IN_PROGRESS: SettlementProof = { kind: 'unknown', used: true };
@@ -126,13 +139,39 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     return { kind: 'transferred', transfer, confirmations: confirmationsOf(status) };
   }
 
+  /** A signature that the network forgot, or that is in another block now, was in a block that is gone. */
+  async function standing(places: readonly TransferPlace[]): Promise<Standing[]> {
+    const standings: Standing[] = [];
+    for (let start = 0; start < places.length; start += MAX_STATUSES) {
+      const part = places.slice(start, start + MAX_STATUSES);
+      const signatures = part.map(({ transaction }) => transaction);
+      const { slot, statuses } = await client.signatureStatuses(signatures, true);
+      part.forEach((place, index) => standings.push(standingOf(place, statuses[index], slot)));
+    }
+    return standings;
+  }
+
   return {
     network: network.network,
     proveSettlement,
+    standing,
     currentBlock: currentSlot,
     earliestSettlementBlock: slot => (slot > network.lookbackSlots ? slot - network.lookbackSlots : 0n),
     checkSetup: () => checkSvmSetup(network, client, receiver),
   };
+}
+
+/** @param seenSlot the newest slot that the node knew when it answered */
+function standingOf(
+  place: TransferPlace,
+  status: SvmSignatureStatus | undefined,
+  seenSlot: bigint,
+): Standing {
+  // The node may simply not have got there yet.
+  if (seenSlot < place.blockNumber + SURELY_SEEN_SLOTS && !status) return 'unknown';
+  if (!status?.succeeded || status.slot !== place.blockNumber) return 'moved';
+  if (status.commitment === 'processed') return 'unknown';
+  return status.commitment === 'finalized' ? 'final' : 'standing';
 }
 
 /** What the receiver's token account gained: with fees on transfer less than what was sent. */

@@ -1,3 +1,5 @@
+import type { DepthRule } from '../lib/confirmations.ts';
+import { NANO_PER_USD } from '../lib/money.ts';
 import { TOKEN_PROGRAM } from '../lib/svm-token.ts';
 
 /** What a payer may make us pay for and sign; everything above is refused. */
@@ -25,8 +27,11 @@ export interface SvmNetwork {
   rpcSetting: 'SOLANA_RPC_URL';
   /** A blockhash lives for about a minute, so a longer offer could not be kept. */
   maxTimeoutSeconds: number;
-  /** 1: the block is confirmed, by two thirds of the stake; 32: it is finalized. */
-  confirmations: number;
+  /**
+   * How deep a transfer must be before it is credited, unless a setting says otherwise. 1: the block is
+   * confirmed, by two thirds of the stake; `final`: it is finalized.
+   */
+  confirmations: readonly DepthRule[];
   slotMs: number;
   limits: SvmLimits;
   /** Slots back in which a payment that is shown to us now could have been settled by somebody else. */
@@ -49,7 +54,10 @@ const SOLANA: SvmNetwork = {
   },
   rpcSetting: 'SOLANA_RPC_URL',
   maxTimeoutSeconds: 60,
-  confirmations: 1,
+  confirmations: [
+    { fromNanoUsd: 0n, depth: 1 },
+    { fromNanoUsd: 1_000n * NANO_PER_USD, depth: 'final' },
+  ],
   slotMs: 400,
   limits: { maxComputeUnits: 200_000, maxComputeUnitPrice: 100_000n, maxSignatures: 2 },
   lookbackSlots: 1_000n,

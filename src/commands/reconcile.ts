@@ -5,7 +5,7 @@ import { createLog } from '../http/log.ts';
 import { systemClock } from '../lib/clock.ts';
 import { GatewayError } from '../lib/errors.ts';
 import { createServices, type Services } from '../services/services.ts';
-import { judge, type ReconciliationReport } from '../topups/reconciliation.ts';
+import { type AgedPayment, judge, type ReconciliationReport } from '../topups/reconciliation.ts';
 import { reconcileBooks } from './ledger.ts';
 import { EXIT, print, table } from './output.ts';
 
@@ -114,19 +114,8 @@ function describe(report: ReconciliationReport): string {
         p.creditedNanoUsd,
       ]),
     ),
-    section(
-      'pending',
-      ['age (s)', 'payment', 'network', 'base units', 'state', 'reason', 'transaction'],
-      report.pending.map(p => [
-        p.ageSeconds,
-        p.paymentId,
-        p.network,
-        p.amountBaseUnits,
-        p.state,
-        p.reason ?? '',
-        p.transaction ?? '',
-      ]),
-    ),
+    payments('pending', report.pending),
+    payments('waiting for confirmations (no gap)', report.confirming),
     section(
       'suspense',
       ['network', 'transaction', 'log', 'base units', 'from'],
@@ -135,6 +124,23 @@ function describe(report: ReconciliationReport): string {
   ].filter(text => text !== '');
   const clean = judge(report) === 'in_order';
   return [...sections, ...(clean ? ['chain and books agree'] : [])].join('\n\n');
+}
+
+function payments(title: string, rows: readonly AgedPayment[]): string {
+  const names = ['age (s)', 'payment', 'network', 'base units', 'state', 'reason', 'transaction'];
+  return section(
+    title,
+    names,
+    rows.map(p => [
+      p.ageSeconds,
+      p.paymentId,
+      p.network,
+      p.amountBaseUnits,
+      p.state,
+      p.reason ?? '',
+      p.transaction ?? '',
+    ]),
+  );
 }
 
 function section(

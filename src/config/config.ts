@@ -1,9 +1,17 @@
 import path from 'node:path';
+import type { DepthRule } from '../lib/confirmations.ts';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
 import { EMBEDDED, type FacilitatorSettings, isLoopbackUrl, parseFacilitators } from './facilitators.ts';
 import { ConfigError, readValues, type Values } from './read.ts';
 import { RPC_SETTINGS, type RpcSetting, SETTINGS } from './settings.ts';
-import { isEvmPrivateKey, parseList, parseOrigin, parseTrustProxy } from './values.ts';
+import {
+  describeConfirmations,
+  isEvmPrivateKey,
+  parseConfirmations,
+  parseList,
+  parseOrigin,
+  parseTrustProxy,
+} from './values.ts';
 import { parseEncryptionKeys, parseWebhooks, type WebhookConfig } from './webhooks.ts';
 
 const DIALECT_NAMES = ['venice', 'mobula', 'dria'] as const;
@@ -29,6 +37,8 @@ export interface Config extends FacilitatorSettings {
   evmPrivateKey: string;
   /** JSON-RPC URLs by the name of their setting. */
   rpcUrls: Readonly<Record<RpcSetting, string>>;
+  /** By CAIP-2 id; the network's own rules where there are none. */
+  confirmations: Readonly<Record<string, readonly DepthRule[]>>;
   /** Empty: the operator's API is off. */
   adminApiKey: string;
   /** 32 bytes each; empty: secrets are stored as they are. */
@@ -110,6 +120,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     evmPrivateKey: values.EVM_PRIVATE_KEY,
     rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL, BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL },
     ...parseFacilitators(values, problems),
+    confirmations: parseConfirmations(values.CONFIRMATIONS, problems),
     adminApiKey: values.ADMIN_API_KEY,
     dataEncryptionKeys: parseEncryptionKeys(values.DATA_ENCRYPTION_KEY, problems),
     webhooks: parseWebhooks(values, problems),
@@ -157,6 +168,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     facilitatorHeaders: Object.fromEntries(Object.keys(config.facilitatorHeaders).map(url => [url, '(set)'])),
     mppSecretKey: mask(config.mppSecretKey),
     creditsPerUsd: config.creditsPerUsd.toString(),
+    confirmations: describeConfirmations(config.confirmations),
     rpcUrls: Object.fromEntries(Object.entries(config.rpcUrls).map(([name, url]) => [name, mask(url)])),
   };
 }

@@ -40,6 +40,11 @@ export const SETTINGS = {
     fallback: 'false',
     about: "'true' in dev: webhooks may lead to this machine; refused by serve",
   },
+  CONFIRMATIONS: {
+    fallback: '',
+    about:
+      'blocks before credit, JSON: network to least dollars to blocks or "final", e.g. {"eip155:8453":{"0":1,"1000":"final"}}',
+  },
   SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
   WALLET_PRIVATE_KEY: {
     fallback: '',

@@ -1,4 +1,6 @@
 import { isIP } from 'node:net';
+import { type DepthRule, readDepthRules } from '../lib/confirmations.ts';
+import { formatUsd } from '../lib/money.ts';
 
 /** Items of a comma-separated list. */
 export function parseList(text: string): string[] {
@@ -41,4 +43,33 @@ export function parseTrustProxy(text: string, problems: string[]): false | strin
   });
   if (ranges.length === 0 || !valid) problems.push("TRUST_PROXY must be 'off' or a list of CIDRs");
   return ranges;
+}
+
+/** Rules by network; an amount that a rule does not reach down to would wait for nothing, so each needs a "0". */
+export function parseConfirmations(text: string, problems: string[]): Record<string, readonly DepthRule[]> {
+  if (text === '') return {};
+  let given: unknown;
+  try {
+    given = JSON.parse(text);
+  } catch {
+    given = undefined;
+  }
+  const entries = typeof given === 'object' && given !== null ? Object.entries(given) : [];
+  const rules = entries.map(([network, value]) => [network, readDepthRules(value)] as const);
+  if (rules.length === 0 || rules.some(([network, rule]) => !network.includes(':') || rule === undefined)) {
+    problems.push(
+      'CONFIRMATIONS must be JSON like {"eip155:8453":{"0":1,"1000":10,"10000":"final"}}, each network with a "0"',
+    );
+    return {};
+  }
+  return Object.fromEntries(rules.map(([network, rule]) => [network, rule ?? []]));
+}
+
+/** The rules as the setting writes them. */
+export function describeConfirmations(
+  rules: Readonly<Record<string, readonly DepthRule[]>>,
+): Record<string, Record<string, unknown>> {
+  const write = (list: readonly DepthRule[]) =>
+    Object.fromEntries(list.map(({ fromNanoUsd, depth }) => [formatUsd(fromNanoUsd), depth]));
+  return Object.fromEntries(Object.entries(rules).map(([network, list]) => [network, write(list)]));
 }

@@ -8,7 +8,8 @@ import { decodeSigned, encodeSigned } from './signed-codec.ts';
 
 /** Statements on the payments of one cell. Each is one round trip by key. */
 
-interface PaymentRow {
+/** A row of the table, as the statements on payments read it. */
+export interface PaymentRow {
   payment_id: string;
   account_id: string;
   environment: Environment;
@@ -24,16 +25,17 @@ interface PaymentRow {
   transaction: string | null;
   credited_nano_usd: string | null;
   available_nano_usd: string | null;
+  final_at: Date | null;
   created_at: Date;
   updated_at: Date;
 }
 
-const COLUMNS =
+export const PAYMENT_COLUMNS =
   'payment_id, account_id, environment, source, facilitator, said_settled, signed, purpose, purpose_result, ' +
   'state, reason, from_block, transaction, ' +
-  'credited_nano_usd, available_nano_usd, created_at, updated_at';
+  'credited_nano_usd, available_nano_usd, final_at, created_at, updated_at';
 
-function toPayment(row: PaymentRow): Payment {
+export function toPayment(row: PaymentRow): Payment {
   const optional = (value: string | null) => (value === null ? undefined : BigInt(value));
   return {
     paymentId: row.payment_id,
@@ -51,6 +53,7 @@ function toPayment(row: PaymentRow): Payment {
     transaction: row.transaction ?? undefined,
     creditedNanoUsd: optional(row.credited_nano_usd),
     availableNanoUsd: optional(row.available_nano_usd),
+    final: row.final_at !== null,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };
@@ -109,7 +112,7 @@ export async function findPayment(
 ): Promise<Payment | undefined> {
   const result = await db.query<PaymentRow>({
     name: `${cell}.find_payment`,
-    text: `SELECT ${COLUMNS} FROM "${cell}".payment WHERE payment_id = $1`,
+    text: `SELECT ${PAYMENT_COLUMNS} FROM "${cell}".payment WHERE payment_id = $1`,
     values: [paymentId],
   });
   const [row] = result.rows;
@@ -128,21 +131,28 @@ export async function hasPendingPayment(db: Queryable, cell: CellName, accountId
 
 /**
  * Notes that nobody waits for an open payment any more; one that is credited or failed stays so. The reconciler looks at it
- * again after a pause that doubles with every attempt, from two seconds to ten minutes.
+ * again after `pauseMs`, or else after a pause that doubles with every attempt, from two seconds to ten minutes.
  */
 export async function notePending(
   db: Queryable,
   cell: CellName,
   paymentId: string,
-  progress: { reason: string; transaction?: string; saidSettled?: boolean },
+  progress: { reason: string; transaction?: string; saidSettled?: boolean; pauseMs?: number },
 ): Promise<void> {
   await db.query({
     name: `${cell}.note_payment_pending`,
-    text: `UPDATE "${cell}".payment SET state = 'pending', reason = $2, transaction = coalesce($3, transaction),
-             said_settled = said_settled OR $4,
-             due_at = now() + least(600, 2 ^ least(attempts + 1, 10)) * interval '1 s', updated_at = now()
-           WHERE payment_id = $1 AND state IN ('settling', 'pending')`,
-    values: [paymentId, progress.reason, progress.transaction ?? null, progress.saidSettled === true],
+    text: `UPDATE "${cell}".payment SET state = CASE state WHEN 'reversed' THEN state ELSE 'pending' END,
+             reason = $2, transaction = coalesce($3, transaction), said_settled = said_settled OR $4,
+             due_at = now() + coalesce($5::float8, 1000 * least(600, 2 ^ least(attempts + 1, 10))) * interval '1 ms',
+             updated_at = now()
+           WHERE payment_id = $1 AND state IN ('settling', 'pending', 'reversed')`,
+    values: [
+      paymentId,
+      progress.reason,
+      progress.transaction ?? null,
+      progress.saidSettled === true,
+      progress.pauseMs ?? null,
+    ],
   });
 }
 
@@ -188,6 +198,8 @@ export interface NewCredit {
   amountNanoUsd: bigint;
   /** The chart's code of the network's receipts. */
   contra: number;
+  /** When the transfer is looked at again, in case a reorganisation undid it. */
+  firstCheckMs: number;
   /** When a purchase begins. */
   now: Date;
 }
@@ -199,10 +211,13 @@ export interface Credit {
   purposeResult: PurposeResult | undefined;
   /** False when the payment had been credited before; the other fields are the stored answer then. */
   first: boolean;
+  /** The credit had been reversed in between: what the payment bought was applied then and stays applied. */
+  again: boolean;
 }
 
 interface CreditRow {
   first: boolean;
+  again: boolean;
   credited: string;
   available: string;
   transaction: string;
@@ -217,8 +232,8 @@ export async function creditPayment(db: Queryable, cell: CellName, credit: NewCr
   const { transfer } = credit;
   const result = await db.query<CreditRow>({
     name: `${cell}.credit_payment`,
-    text: `SELECT first, credited, available, transaction, purpose_result
-             FROM "${cell}".credit_payment($1, $2, $3, $4, $5, $6, $7)`,
+    text: `SELECT first, again, credited, available, transaction, purpose_result
+             FROM "${cell}".credit_payment($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
     values: [
       credit.paymentId,
       credit.amountNanoUsd,
@@ -226,6 +241,8 @@ export async function creditPayment(db: Queryable, cell: CellName, credit: NewCr
       transfer.transaction,
       transfer.logIndex,
       transfer.blockNumber,
+      transfer.blockHash,
+      credit.firstCheckMs,
       credit.now,
     ],
   });
@@ -233,6 +250,7 @@ export async function creditPayment(db: Queryable, cell: CellName, credit: NewCr
   assert(row, 'credit_payment answers one row');
   return {
     first: row.first,
+    again: row.again,
     creditedNanoUsd: BigInt(row.credited),
     availableNanoUsd: BigInt(row.available),
     transaction: row.transaction,
@@ -268,10 +286,10 @@ export async function claimOpenPayments(
     text: `UPDATE "${cell}".payment SET due_at = now() + $2 * interval '1 ms', attempts = attempts + 1
            WHERE payment_id IN (
              SELECT payment_id FROM "${cell}".payment
-             WHERE (state IN ('settling', 'pending') OR (state = 'failed' AND reason = 'reverted'))
+             WHERE (state IN ('settling', 'pending', 'reversed') OR (state = 'failed' AND reason = 'reverted'))
                AND due_at <= now()
              ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
-           RETURNING ${COLUMNS}`,
+           RETURNING ${PAYMENT_COLUMNS}`,
     values: [options.limit, options.leaseMs],
   });
   return result.rows.map(toPayment);
@@ -282,7 +300,7 @@ export async function expireLeases(db: Queryable, cell: CellName): Promise<void>
   await db.query({
     name: `${cell}.expire_payment_leases`,
     text: `UPDATE "${cell}".payment SET due_at = now()
-           WHERE state IN ('settling', 'pending') AND due_at > now()`,
+           WHERE state IN ('settling', 'pending', 'reversed') AND due_at > now()`,
     values: [],
   });
 }

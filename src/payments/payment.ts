@@ -3,9 +3,10 @@ import type { ExactPayment } from '../ports/payment.ts';
 
 /**
  * settling: committed before anything is sent. pending: the request stopped waiting, the outcome is unknown.
- * credited and failed are proven by the chain.
+ * credited and failed are proven by the chain. reversed: it was credited, and a reorganisation undid its transfer;
+ * the outcome is open again.
  */
-export type PaymentState = 'settling' | 'pending' | 'credited' | 'failed';
+export type PaymentState = 'settling' | 'pending' | 'credited' | 'failed' | 'reversed';
 
 /**
  * What a payment buys, as data on its row: stored before anything is sent and applied in the transaction that
@@ -41,6 +42,8 @@ export interface Payment {
   transaction: string | undefined;
   creditedNanoUsd: bigint | undefined;
   availableNanoUsd: bigint | undefined;
+  /** No reorganisation can undo its transfer any more. */
+  final: boolean;
   createdAt: Date;
   updatedAt: Date;
 }

@@ -251,7 +251,7 @@ export async function listUndecided(
   }>({
     name: `${cell}.list_undecided_payments`,
     text: `SELECT payment_id, network, payer, amount_base_units, state, reason, transaction, created_at
-           FROM "${cell}".payment WHERE state IN ('settling', 'pending') AND created_at <= $1
+           FROM "${cell}".payment WHERE state IN ('settling', 'pending', 'reversed') AND created_at <= $1
            ORDER BY created_at LIMIT $2`,
     values: [before, limit],
   });

@@ -189,12 +189,20 @@ export function paymentTables(cell: CellName) {
       saidSettled: boolean('said_settled').notNull().default(false),
       purpose: jsonb('purpose'),
       purposeResult: jsonb('purpose_result'),
+      blockHash: text('block_hash'),
+      /** The ledger's transfer that credited it. */
+      grantId: uuid('grant_id'),
+      finalAt: timestamp('final_at', { withTimezone: true }),
+      reversals: integer('reversals').notNull().default(0),
+      /** What the last reversal could not take back. */
+      writtenOffNanoUsd: bigint('written_off_nano_usd', { mode: 'bigint' }).notNull().default(0n),
     },
     table => [
       primaryKey({ name: 'payment_pkey', columns: [table.paymentId] }),
       unique('payment_identity_key').on(table.identity),
       unique('payment_transfer_key').on(table.network, table.transaction, table.logIndex),
       index('payment_open_idx').on(table.dueAt),
+      index('payment_not_final_idx').on(table.dueAt),
       index('payment_account_idx').on(table.accountId, table.createdAt),
       index('payment_pending_idx').on(table.accountId),
       index('payment_credited_idx').on(table.network, table.blockNumber),

@@ -15,9 +15,23 @@ export interface ObservedTransfer {
   amountBaseUnits: bigint;
 }
 
+/** Where a transfer was when it was credited. The block's hash is missing for credit of older versions. */
+export interface TransferPlace {
+  transaction: string;
+  logIndex: number;
+  blockNumber: bigint;
+  blockHash: string | undefined;
+}
+
+/**
+ * final: it stands and cannot be undone. standing: it is where it was. moved: its block is not part of the
+ * chain any more; the transfer may be in another one, or nowhere. unknown: the node cannot tell yet.
+ */
+export type Standing = 'final' | 'standing' | 'moved' | 'unknown';
+
 /** What the chain proves about one payment. */
 export type SettlementProof =
-  /** The money arrived; `confirmations` counts the transfer's own block as one. */
+  /** The money arrived; `confirmations` counts the transfer's own block as one, and may stop at the hint's. */
   | { kind: 'transferred'; transfer: ObservedTransfer; confirmations: number }
   /**
    * It can never arrive: cancelled, expired unused for good, its nonce spent on another receiver, or executed
@@ -44,6 +58,8 @@ export interface ProofHint {
   reported?: readonly string[];
   /** First block in which the transfer could be. */
   fromBlock: bigint;
+  /** Confirmations that the caller waits for; 1 when absent. The chain need not count further. */
+  confirmations?: number;
 }
 
 /** Reads of one network. Every call has a deadline and throws `unavailable` when the node does not answer. */
@@ -51,6 +67,8 @@ export interface Chain {
   readonly network: string;
   /** Reads what the chain knows about this payment; never guesses. */
   proveSettlement(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof>;
+  /** Whether credited transfers are still where they were; cheap for many that share blocks. One answer each. */
+  standing(places: readonly TransferPlace[]): Promise<Standing[]>;
   /** Number of the newest block or one a second older, remembered when a payment is accepted as the start of later searches. */
   currentBlock(): Promise<bigint>;
   /** First block that a payment shown to us now could have been settled in by somebody else. */

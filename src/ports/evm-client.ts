@@ -53,6 +53,8 @@ export interface EvmClient {
   blockNumber(): Promise<bigint>;
   /** The newest block that cannot be reorganised any more; its time in Unix seconds. */
   safeBlock(): Promise<{ number: bigint; timestamp: bigint }>;
+  /** Hash of a block of the chain as the node sees it now; undefined when it does not know so high a block. */
+  blockHash(number: bigint): Promise<string | undefined>;
   code(address: string): Promise<string>;
   balance(address: string): Promise<bigint>;
   /** Number of the account's mined transactions, which is its first nonce that is still free. */

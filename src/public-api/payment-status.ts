@@ -8,14 +8,18 @@ const PaymentStatusBody = Type.Object(
   {
     paymentId: Type.String({ format: 'uuid' }),
     state: Type.Union(
-      ['settling', 'pending', 'credited', 'failed'].map(state => Type.Literal(state)),
-      { description: 'credited and failed are final and proven by the chain' },
+      ['settling', 'pending', 'credited', 'failed', 'reversed'].map(state => Type.Literal(state)),
+      {
+        description:
+          'credited and failed are proven by the chain; reversed: a reorganisation undid the transfer, the outcome is open',
+      },
     ),
     reason: Type.Optional(Type.String({ description: 'why it failed, or what is not known yet' })),
     network: Type.String({ description: 'CAIP-2 id' }),
     amountBaseUnits: Type.String({ description: 'what the payer signed, in the token’s base units' }),
     creditedUsd: Type.Optional(Type.String({ description: 'decimal string of US dollars' })),
     transaction: Type.Optional(Type.String()),
+    final: Type.Boolean({ description: 'no reorganisation of the chain can undo the credit any more' }),
     createdAt: Type.String({ format: 'date-time' }),
     updatedAt: Type.String({ format: 'date-time' }),
   },
@@ -52,6 +56,7 @@ export function registerPaymentStatus(app: FastifyInstance, payments: PaymentSta
         amountBaseUnits: payment.amountBaseUnits.toString(),
         ...(creditedNanoUsd === undefined ? {} : { creditedUsd: formatUsd(creditedNanoUsd) }),
         ...(transaction === undefined ? {} : { transaction }),
+        final: payment.final,
         createdAt: payment.createdAt.toISOString(),
         updatedAt: payment.updatedAt.toISOString(),
       });

@@ -99,7 +99,11 @@ export function toEmbedded(evm: readonly EvmParts[]): EmbeddedNetwork[] {
 }
 
 /** What the payment's life needs of one network. */
-export function toSettlement({ network, chain }: EvmParts, facilitators: Facilitators): SettlementNetwork {
+export function toSettlement(
+  { network, chain }: EvmParts,
+  config: Config,
+  facilitators: Facilitators,
+): SettlementNetwork {
   const contra = receiptsContra(network.network);
   assert(contra !== undefined, `${network.network} has a code in the chart of accounts`);
   let checked = false;
@@ -113,7 +117,7 @@ export function toSettlement({ network, chain }: EvmParts, facilitators: Facilit
       checked = true;
     },
     assetDecimals: network.usdc.decimals,
-    confirmations: network.confirmations,
+    confirmations: config.confirmations[network.network] ?? network.confirmations,
     pollMs: Math.min(network.blockTimeMs / 4, 500),
     contra,
   };

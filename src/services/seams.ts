@@ -18,4 +18,6 @@ export interface Seams {
   settleTimeoutMs?: number;
   reconcileEveryMs?: number;
   maintainSenderEveryMs?: number;
+  finalityCheckMs?: number;
+  reorgGraceMs?: number;
 }

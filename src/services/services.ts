@@ -22,6 +22,7 @@ import { createFacilitatorStore } from '../payments/facilitator-store.ts';
 import { registerNetworks } from '../payments/payment-store.ts';
 import { createSenderStore } from '../payments/sender-store.ts';
 import type { Log } from '../ports/log.ts';
+import { createFinalityWatcher } from '../topups/finality.ts';
 import { createPaymentLookups } from '../topups/payment-lookups.ts';
 import { createPaymentStatuses } from '../topups/payment-status.ts';
 import { createReceiptAudit } from '../topups/receipt-audit.ts';
@@ -52,6 +53,10 @@ export type Services = ReturnType<typeof createServices>;
 const SETTLE_WAIT_MS = 30_000;
 const RECONCILE_EVERY_MS = 2_000;
 const MAINTAIN_SENDER_EVERY_MS = 5_000;
+/** Most reorganisations are over after so long. */
+const FINALITY_CHECK_MS = 10_000;
+const FINALITY_ROUND_MS = 2_000;
+const REORG_GRACE_MS = 4_000;
 const MAX_CONNECTIONS = 20;
 
 /** Builds the gateway's parts from the configuration: the one place where implementations are chosen. */
@@ -83,10 +88,11 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   const networks = new Map(
     evm.map(parts => {
       const { network } = parts.network;
-      return [network, toSettlement(parts, facilitators.listFor(network))] as const;
+      return [network, toSettlement(parts, config, facilitators.listFor(network))] as const;
     }),
   );
   const agentParts = createAgentParts(config, { pool, cells, clock });
+  const firstCheckMs = seams.finalityCheckMs ?? FINALITY_CHECK_MS;
   const settlement = createSettlement({
     db: pool,
     networks,
@@ -94,6 +100,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     purposeEffects: agentParts.effects,
     clock,
     log,
+    firstCheckMs,
   });
   const settleWaitMs = seams.settleWaitMs ?? SETTLE_WAIT_MS;
   const topups = createTopups({ db: pool, networks, settlement, settleWaitMs });
@@ -103,6 +110,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     settlement,
     log,
     intervalMs: seams.reconcileEveryMs ?? RECONCILE_EVERY_MS,
+  });
+  const finality = createFinalityWatcher({
+    db: pool,
+    cells,
+    settlement,
+    log,
+    firstCheckMs,
+    graceMs: seams.reorgGraceMs ?? REORG_GRACE_MS,
   });
   const reconciliation = createReconciliation({
     db: pool,
@@ -131,6 +146,11 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
         : [],
     ),
     ...facilitators.tasks,
+    {
+      everyMs: Math.min(firstCheckMs, FINALITY_ROUND_MS),
+      problem: 'credited payments could not be compared with the chain',
+      round: () => finality.runOnce(),
+    },
     forgetTask('used sign-in nonces could not be deleted', () => signIn.forgetExpiredNonces()),
     forgetTask('old channel messages could not be deleted', () => channels.forgetOldMessages()),
     forgetTask('old events could not be deleted', () => dispatcher.forgetOldEvents()),

@@ -11,6 +11,7 @@ export interface PaymentStatus {
   amountBaseUnits: bigint;
   creditedNanoUsd: bigint | undefined;
   transaction: string | undefined;
+  final: boolean;
   createdAt: Date;
   updatedAt: Date;
 }

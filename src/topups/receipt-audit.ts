@@ -17,7 +17,7 @@ import {
 import type { ObservedTransfer } from '../ports/chain.ts';
 import type { Environment } from '../ports/environment.ts';
 import type { ReceiptScan } from '../ports/receipts.ts';
-import type { Settlement } from './settlement.ts';
+import { CONFIRMING, type Settlement } from './settlement.ts';
 
 /** A receiver whose money is compared with the books. */
 export interface AuditedReceiver {
@@ -104,7 +104,7 @@ export function createReceiptAudit({ db, cells, settlement }: ReceiptAuditDeps) 
       const payment = credited.get(nameOf(transfer));
       if (payment?.creditedNanoUsd === baseUnitsToNano(transfer.amountBaseUnits, assetDecimals)) continue;
       const found = payment ? { paymentId: payment.paymentId } : await settle(scan, transfer, apply);
-      if (found !== 'credited') unapplied.push({ ...transfer, ...found });
+      if (typeof found === 'object') unapplied.push({ ...transfer, ...found });
     }
     return unapplied;
   }
@@ -114,7 +114,7 @@ export function createReceiptAudit({ db, cells, settlement }: ReceiptAuditDeps) 
     scan: ReceiptScan,
     transfer: ObservedTransfer,
     apply: boolean,
-  ): Promise<'credited' | { paymentId: string | undefined }> {
+  ): Promise<'credited' | 'confirming' | { paymentId: string | undefined }> {
     const identity = await scan.identify(transfer);
     const claim = identity === undefined ? undefined : await findClaim(db, identity);
     if (!claim) return { paymentId: undefined };
@@ -125,6 +125,7 @@ export function createReceiptAudit({ db, cells, settlement }: ReceiptAuditDeps) 
       await settlement.conclude({ ...payment, cell }, { transactions: [transfer.transaction] }, 0);
     }
     const now = await findPayment(db, cell, paymentId);
+    if (now?.state === 'pending' && now.reason === CONFIRMING) return 'confirming';
     // A block that was made anew can give the same transaction another place.
     return now?.state === 'credited' && now.transaction === transfer.transaction ? 'credited' : { paymentId };
   }

@@ -2,10 +2,9 @@ import type { CellName, Queryable } from '../db/queryable.ts';
 import { type Loop, startLoop } from '../lib/loop.ts';
 import type { Payment } from '../payments/payment.ts';
 import { claimOpenPayments, expireLeases } from '../payments/payment-store.ts';
-import type { SettlementProof } from '../ports/chain.ts';
 import type { OwnTransactions } from '../ports/facilitator.ts';
 import type { Log } from '../ports/log.ts';
-import { addTo, claimed, type OpenPayment, type Settlement, type Trace } from './settlement.ts';
+import { addTo, claimed, type Look, type OpenPayment, type Settlement, type Trace } from './settlement.ts';
 
 export interface ReconcilerDeps {
   db: Queryable;
@@ -96,8 +95,9 @@ export function createReconciler(deps: ReconcilerDeps) {
  * Which transactions may end the payment now. A transaction that was given up for another can still bring the
  * money, but its revert says nothing while the other may be mined.
  */
-function traceToWatch(own: OwnTransactions, known: Trace, proof: SettlementProof | undefined): Trace {
-  if (proof?.kind === 'transferred') return { transactions: [proof.transfer.transaction] };
+function traceToWatch(own: OwnTransactions, known: Trace, proof: Look | undefined): Trace {
+  if (proof?.kind === 'transferred' || proof?.kind === 'confirming')
+    return { transactions: [proof.transfer.transaction] };
   // Without a transaction to wait for, the permission's state and logs are searched.
   if (proof?.kind === 'unknown' && proof.used) return { transactions: [] };
   return own.live.length > 0 ? { ...known, transactions: own.live } : known;

@@ -12,8 +12,11 @@ import {
 } from '../payments/receipt-store.ts';
 import type { AuditedReceiver, ReceiptAudit, ReceiptAuditor } from './receipt-audit.ts';
 import type { createReconciler } from './reconciler.ts';
+import { CONFIRMING } from './settlement.ts';
 
-/** Chain and books, compared. The four lists are empty when there is no gap between them. */
+export type AgedPayment = UndecidedPayment & { ageSeconds: number };
+
+/** Chain and books, compared. Without a gap every list but `confirming` is empty. */
 export interface ReconciliationReport {
   at: Date;
   /** How far each network was compared; `problem` says why it could not be told. */
@@ -23,7 +26,9 @@ export interface ReconciliationReport {
   /** Credit whose transfer the chain does not show. */
   creditedNotOnChain: CreditedPayment[];
   /** Payments whose outcome is not known, oldest first. */
-  pending: (UndecidedPayment & { ageSeconds: number })[];
+  pending: AgedPayment[];
+  /** Payments whose transfer is on chain and not deep enough for its amount yet: no gap. */
+  confirming: AgedPayment[];
   /** Money that arrived by no payment of ours. */
   suspense: UnappliedReceipt[];
 }
@@ -95,7 +100,7 @@ export function createReconciliation(deps: ReconciliationDeps) {
       if (!dryRun) await proveAll(at);
       const audits = await Promise.all(deps.receivers.map(receiver => auditSafely(receiver, !dryRun)));
       const unapplied = audits.flatMap(audit => audit.unapplied);
-      const pending = await undecided(at);
+      const open = (await undecided(at)).map(payment => ({ ...payment, ageSeconds: ageOf(payment, at) }));
       return {
         at,
         networks: audits.map(({ network, scannedTo, newestBlock, problem }) => ({
@@ -106,10 +111,8 @@ export function createReconciliation(deps: ReconciliationDeps) {
         })),
         settledNotCredited: unapplied.filter(receipt => receipt.paymentId !== undefined),
         creditedNotOnChain: audits.flatMap(audit => audit.creditedNotOnChain),
-        pending: pending.map(payment => ({
-          ...payment,
-          ageSeconds: Math.max(0, Math.floor((at.getTime() - payment.createdAt.getTime()) / 1000)),
-        })),
+        pending: open.filter(({ reason }) => reason !== CONFIRMING),
+        confirming: open.filter(({ reason }) => reason === CONFIRMING),
         suspense: unapplied.filter(receipt => receipt.paymentId === undefined),
       };
     },
@@ -118,6 +121,9 @@ export function createReconciliation(deps: ReconciliationDeps) {
       closeUnapplied(db, receipt),
   };
 }
+
+const ageOf = ({ createdAt }: UndecidedPayment, at: Date): number =>
+  Math.max(0, Math.floor((at.getTime() - createdAt.getTime()) / 1000));
 
 export type Reconciliation = ReturnType<typeof createReconciliation>;
 

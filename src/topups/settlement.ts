@@ -3,6 +3,7 @@ import { asGatewayError } from '../db/pg-errors.ts';
 import type { CellName } from '../db/queryable.ts';
 import { withTransaction } from '../db/transaction.ts';
 import type { Clock } from '../lib/clock.ts';
+import { type DepthRule, depthFor } from '../lib/confirmations.ts';
 import { sleep, withDeadline } from '../lib/deadline.ts';
 import { baseUnitsToNano } from '../lib/money.ts';
 import type { Payment } from '../payments/payment.ts';
@@ -27,8 +28,8 @@ export interface SettlementNetwork {
   /** Throws `unavailable` until the node has proved once that it serves this network and this token. */
   ready(): Promise<void>;
   assetDecimals: number;
-  /** Blocks, the transfer's own included, before a transfer is credited. */
-  confirmations: number;
+  /** How deep a transfer must be before it is credited, by its amount. */
+  confirmations: readonly DepthRule[];
   /** Longest pause between two looks at the chain while somebody waits. */
   pollMs: number;
   /** The chart's code of receipts on this network. */
@@ -44,6 +45,8 @@ export interface SettlementDeps {
   purposeEffects: Readonly<Record<string, PurposeEffect>>;
   clock: Clock;
   log: Log;
+  /** When a credited transfer is looked at again for the first time, in case a reorganisation undid it. */
+  firstCheckMs: number;
 }
 
 /** An open payment that is to be brought to its end. */
@@ -55,7 +58,16 @@ export type OpenPayment = Pick<
 /** Where a payment's transfer may be found: our own transactions, and those that a facilitator named. */
 export type Trace = Omit<ProofHint, 'fromBlock'>;
 
+/** What one look at the chain says. confirming: the transfer is there, and not yet deep enough for its amount. */
+export type Look = SettlementProof | { kind: 'confirming'; transfer: ObservedTransfer };
+
+/** What a payment says of itself while its transfer is not deep enough. */
+export const CONFIRMING = 'confirming';
+
 const FIRST_POLL_MS = 20;
+
+/** A transfer that is on its way needs time and no effort. */
+const CONFIRMING_PAUSE_MS = 10_000;
 
 /** One look at the chain is a few calls; a node that takes longer has not answered. */
 const LOOK_TIMEOUT_MS = 10_000;
@@ -67,7 +79,15 @@ const RECHECK_MARGIN_MS = 600_000;
 export const RETRY_AFTER_SECONDS = 3;
 
 /** Waits for the chain's word on payments and books it. Shared by requests and the reconciler. */
-export function createSettlement({ db, networks, distrust, purposeEffects, clock, log }: SettlementDeps) {
+export function createSettlement({
+  db,
+  networks,
+  distrust,
+  purposeEffects,
+  clock,
+  log,
+  firstCheckMs,
+}: SettlementDeps) {
   /**
    * Looks at the chain until it decides or `waitMs` is over, then books what is known: credited, failed or
    * pending. It never throws: what it can not tell is pending, and the reconciler goes on.
@@ -77,6 +97,7 @@ export function createSettlement({ db, networks, distrust, purposeEffects, clock
     const [transaction] = [...trace.transactions, ...(trace.reported ?? [])];
     try {
       const proof = await awaitProof(payment, trace, waitMs);
+      if (proof?.kind === 'confirming') return await noteConfirming(payment, proof.transfer);
       if (proof?.kind === 'transferred') return await credit(payment, proof.transfer, false);
       if (proof?.kind === 'impossible') return await fail(payment, proof);
       if (proof?.kind === 'reverted') return await fail(payment, { ...proof, reason: 'reverted' });
@@ -88,18 +109,23 @@ export function createSettlement({ db, networks, distrust, purposeEffects, clock
     return { kind: 'pending', paymentId, transaction, retryAfterSeconds: RETRY_AFTER_SECONDS };
   }
 
-  async function awaitProof(
-    payment: OpenPayment,
-    trace: Trace,
-    waitMs: number,
-  ): Promise<SettlementProof | undefined> {
+  async function noteConfirming(
+    { paymentId, cell }: OpenPayment,
+    { transaction }: ObservedTransfer,
+  ): Promise<TopupOutcome> {
+    const progress = { reason: CONFIRMING, transaction, pauseMs: CONFIRMING_PAUSE_MS };
+    await notePending(db, cell, paymentId, progress);
+    return { kind: 'pending', paymentId, transaction, retryAfterSeconds: RETRY_AFTER_SECONDS };
+  }
+
+  async function awaitProof(payment: OpenPayment, trace: Trace, waitMs: number): Promise<Look | undefined> {
     const network = networkOf(payment);
     const hint = { ...trace, fromBlock: payment.fromBlock };
     const deadlineMs = performance.now() + waitMs;
     for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, network.pollMs)) {
       const proof = await look(network, payment, hint);
-      if (proof && proof.kind !== 'unknown') return proof;
-      if (performance.now() + pauseMs > deadlineMs) return undefined;
+      if (proof && proof.kind !== 'unknown' && proof.kind !== 'confirming') return proof;
+      if (performance.now() + pauseMs > deadlineMs) return proof?.kind === 'confirming' ? proof : undefined;
       await sleep(pauseMs);
     }
   }
@@ -109,16 +135,31 @@ export function createSettlement({ db, networks, distrust, purposeEffects, clock
     network: SettlementNetwork,
     payment: OpenPayment,
     hint: ProofHint,
-  ): Promise<SettlementProof | undefined> {
+  ): Promise<Look | undefined> {
     try {
-      const reading = network.chain.proveSettlement(payment.signed, hint);
-      const proof = await withDeadline('proof of a payment', LOOK_TIMEOUT_MS, reading);
-      if (proof.kind === 'transferred' && proof.confirmations < network.confirmations) return undefined;
-      return proof;
+      return await withDeadline('proof of a payment', LOOK_TIMEOUT_MS, readProof(network, payment, hint));
     } catch (error) {
       log.warn({ paymentId: payment.paymentId, err: error }, 'the chain could not be read');
       return undefined;
     }
+  }
+
+  async function readProof(
+    network: SettlementNetwork,
+    { signed }: OpenPayment,
+    hint: ProofHint,
+  ): Promise<Look> {
+    const amount = baseUnitsToNano(signed.amountBaseUnits, network.assetDecimals);
+    const depth = depthFor(network.confirmations, amount);
+    const confirmations = depth === 'final' ? 1 : depth;
+    const proof = await network.chain.proveSettlement(signed, { ...hint, confirmations });
+    if (proof.kind !== 'transferred') return proof;
+    const { transfer } = proof;
+    const deepEnough =
+      depth === 'final'
+        ? (await network.chain.standing([transfer]))[0] === 'final'
+        : proof.confirmations >= confirmations;
+    return deepEnough ? proof : { kind: 'confirming', transfer };
   }
 
   /** Books a transfer that the chain reports; the stored answer when it was booked before. */
@@ -141,6 +182,7 @@ export function createSettlement({ db, networks, distrust, purposeEffects, clock
       amountNanoUsd: baseUnitsToNano(transfer.amountBaseUnits, assetDecimals),
       contra,
       now: new Date(clock.nowMs()),
+      firstCheckMs,
     });
     if (booked.purposeResult?.['unapplied'] !== undefined) {
       log.error({ paymentId, reason: booked.purposeResult['unapplied'] }, 'a purchase could not be applied');
@@ -169,7 +211,8 @@ export function createSettlement({ db, networks, distrust, purposeEffects, clock
     return withTransaction(db, async transaction => {
       const booked = await creditPayment(transaction, cell, order);
       const result = booked.purposeResult;
-      if (!booked.first || result === undefined || result['unapplied'] !== undefined) return booked;
+      if (!booked.first || booked.again || result === undefined || result['unapplied'] !== undefined)
+        return booked;
       const addition = await effect(transaction, { ...payment, purpose });
       await extendPurposeResult(transaction, cell, payment.paymentId, addition);
       return { ...booked, purposeResult: { ...result, ...addition } };

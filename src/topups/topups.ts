@@ -270,7 +270,8 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const proof = await settlement.look(settlement.networkOf(open), open, hint);
     if (!proof) throw unavailable('the chain that can tell about this payment');
     if (proof.kind === 'transferred') return settlement.credit(open, proof.transfer, true);
-    if (proof.kind === 'unknown' && proof.used) return inProgress(stored.paymentId);
+    if (proof.kind === 'confirming' || (proof.kind === 'unknown' && proof.used))
+      return inProgress(stored.paymentId);
     return {
       kind: 'failed',
       paymentId: stored.paymentId,

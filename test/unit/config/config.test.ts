@@ -39,6 +39,27 @@ describe('the configuration', () => {
     });
   });
 
+  it('reads confirmations by network and amount, and prints them as they were written', () => {
+    const CONFIRMATIONS = '{"eip155:8453":{"0":2,"1000":"final"}}';
+    const config = loadConfig('serve', { ...GOOD, CONFIRMATIONS });
+    expect(config.confirmations).toEqual({
+      'eip155:8453': [
+        { fromNanoUsd: 0n, depth: 2 },
+        { fromNanoUsd: 1_000_000_000_000n, depth: 'final' },
+      ],
+    });
+    expect(JSON.stringify(describeConfig(config)['confirmations'])).toBe(CONFIRMATIONS);
+  });
+
+  it.each(['1', '{}', '{"eip155:8453":{"1000":1}}', '{"base":{"0":1}}', '{"eip155:8453":{"0":"many"}}'])(
+    'refuses confirmations that leave an amount open or unclear: %s',
+    CONFIRMATIONS => {
+      expect(problemsOf('serve', { ...GOOD, CONFIRMATIONS })).toEqual([
+        expect.stringContaining('CONFIRMATIONS'),
+      ]);
+    },
+  );
+
   it('never prints a secret', () => {
     const text = JSON.stringify(describeConfig(loadConfig('serve', GOOD)));
     for (const secret of ['secret-password', 'secret-token', 'abab']) expect(text).not.toContain(secret);
