@@ -1,3 +1,4 @@
+import { isGivenUp } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 
 export interface PartitionOptions {
@@ -32,7 +33,9 @@ export type DetachOutcome =
   | 'open payments'
   | 'not closed'
   | 'not attached'
-  | 'not sealed';
+  | 'not sealed'
+  /** Somebody reads or writes the log for longer than a lock may be waited for: nothing was done, try again. */
+  | 'busy';
 
 /**
  * Takes the oldest month out of the log and leaves a checkpoint for every account in it. The table
@@ -44,6 +47,20 @@ export async function detachMonth(
   cell: CellName,
   month: Date,
   now?: Date,
+): Promise<DetachOutcome> {
+  try {
+    return await closeAndDetach(db, cell, month, now);
+  } catch (error) {
+    if (isGivenUp(error)) return 'busy';
+    throw error;
+  }
+}
+
+async function closeAndDetach(
+  db: Queryable,
+  cell: CellName,
+  month: Date,
+  now: Date | undefined,
 ): Promise<DetachOutcome> {
   const values = [month.toISOString().slice(0, 10), now ?? null];
   const close = await db.query<{ outcome: DetachOutcome | 'closed' }>({

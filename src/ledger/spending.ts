@@ -109,7 +109,8 @@ export function isSameOperation(a: SpendingOperation, b: SpendingOperation): boo
 
 /**
  * Applies operations on accounts of one cell in one call and one transaction, with a result for each, in
- * order. The operations must be well formed (`refuseMalformed`) and no id may appear twice.
+ * order. The operations must be well formed (`refuseMalformed`).
+ * @throws when an account's id appears twice, before anything is sent: each must see the rows of the one before.
  */
 export async function applyOperations(
   db: Queryable,
@@ -119,6 +120,8 @@ export async function applyOperations(
 ): Promise<SpendingResult[]> {
   const [first] = operations;
   if (first && operations.length === 1) return [await applyOne(db, cell, first, at)];
+  const ids = new Set(operations.map(({ accountId, id }) => `${accountId} ${id}`));
+  assert(ids.size === operations.length, 'an id appears once per account in a call');
   const { rows } = await db.query<{ status: number[]; available: string[] }>({
     name: `ledger_apply_${cell}`,
     text: `SELECT status, available FROM "${cell}".apply($1, $2, $3, $4, $5, $6)`,

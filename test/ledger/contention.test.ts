@@ -85,29 +85,32 @@ describe.each(CELLS)('%s', cell => {
   });
 });
 
-it('runs four processes with two lanes each on the same accounts for 5 s without one failed call', {
-  timeout: 60_000,
-}, async () => {
-  const [cell] = CELLS;
-  const grants = Array.from({ length: 20 }, () => newId());
-  await database.pool.query(
-    `SELECT "${cell}".add_grant(i, id, 1000000, 'paid', 100::smallint, 50::smallint, NULL)
+it.each(CELLS)(
+  '%s: runs four processes with two lanes each on the same accounts for 5 s without one failed call',
+  {
+    timeout: 60_000,
+  },
+  async cell => {
+    const grants = Array.from({ length: 20 }, () => newId());
+    await database.pool.query(
+      `SELECT "${cell}".add_grant(i, id, 1000000, 'paid', 100::smallint, 50::smallint, NULL)
      FROM unnest($1::uuid[]) WITH ORDINALITY AS q(id, i)`,
-    [grants],
-  );
-  const runs = await Promise.all(
-    Array.from({ length: 4 }, () =>
-      spawnLoad(database.databaseUrl, cell, { accounts: 20, inFlight: 64, durationMs: 5_000 }),
-    ),
-  );
-  expect(runs.map(run => run.failures)).toEqual([{}, {}, {}, {}]);
-  await expectAllBooked(
-    database.pool,
-    cell,
-    runs.flatMap(run => run.done),
-  );
-  await expectSoundBooks(database.pool, cell);
-});
+      [grants],
+    );
+    const runs = await Promise.all(
+      Array.from({ length: 4 }, () =>
+        spawnLoad(database.databaseUrl, cell, { accounts: 20, inFlight: 64, durationMs: 5_000 }),
+      ),
+    );
+    expect(runs.map(run => run.failures)).toEqual([{}, {}, {}, {}]);
+    await expectAllBooked(
+      database.pool,
+      cell,
+      runs.flatMap(run => run.done),
+    );
+    await expectSoundBooks(database.pool, cell);
+  },
+);
 
 it.each(CELLS)('%s: leaves an account alone that is opened while a batch waits for another', async cell => {
   const known = await openFunded(database.pool, cell, 1_000n);

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Pool } from 'pg';
 import { migrate } from '../../src/db/migrate.ts';
-import { DEFAULT_CELL, type Queryable } from '../../src/db/queryable.ts';
+import { type CellName, type Queryable } from '../../src/db/queryable.ts';
 import { sleep } from '../../src/lib/deadline.ts';
 import { type LocalPostgres, startLocalPostgres } from '../../src/local/postgres.ts';
 import { runLoad } from './load.ts';
 import { expectAllBooked, spawnLoad } from './load-children.ts';
-import { expectSoundBooks, openMany } from './support.ts';
+import { CELLS, expectSoundBooks, openMany } from './support.ts';
 
 const ACCOUNTS = 50;
 const FUNDS = 1_000_000_000n;
@@ -41,18 +41,18 @@ async function killServer(pool: Pool): Promise<void> {
  * Kills the database in the middle of load, `rounds` times, while the same lanes go on. Everything that was
  * acknowledged must be there, once, and the books must be sound.
  */
-export async function surviveDatabaseKills(rounds: number): Promise<void> {
+export async function surviveDatabaseKills(rounds: number, cell: CellName): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'topup-gateway-crash-'));
   let current = await startServer(dataDir);
   try {
-    await migrate({ databaseUrl: current.server.databaseUrl, cells: [DEFAULT_CELL] });
-    await openMany(current.pool, DEFAULT_CELL, ACCOUNTS, FUNDS);
+    await migrate({ databaseUrl: current.server.databaseUrl, cells: CELLS });
+    await openMany(current.pool, cell, ACCOUNTS, FUNDS);
     const db: Queryable = { query: statement => current.pool.query(statement) };
     const done: string[] = [];
     for (let round = 0; round < rounds; round += 1) {
       const load = runLoad({
         db,
-        cell: DEFAULT_CELL,
+        cell,
         accounts: ACCOUNTS,
         inFlight: 64,
         durationMs: 2_000,
@@ -67,8 +67,8 @@ export async function surviveDatabaseKills(rounds: number): Promise<void> {
       void dead.pool.end();
       await load;
       if (done.length === before) throw new Error('the load did not go on after the crash');
-      await expectAllBooked(current.pool, DEFAULT_CELL, done);
-      await expectSoundBooks(current.pool, DEFAULT_CELL);
+      await expectAllBooked(current.pool, cell, done);
+      await expectSoundBooks(current.pool, cell);
     }
   } finally {
     await current.pool.end();
@@ -78,17 +78,22 @@ export async function surviveDatabaseKills(rounds: number): Promise<void> {
 }
 
 /** Kills a process with lanes of its own in the middle of load, `rounds` times. */
-export async function surviveProcessKills(databaseUrl: string, pool: Pool, rounds: number): Promise<void> {
-  await openMany(pool, DEFAULT_CELL, ACCOUNTS, FUNDS);
+export async function surviveProcessKills(
+  databaseUrl: string,
+  pool: Pool,
+  rounds: number,
+  cell: CellName,
+): Promise<void> {
+  await openMany(pool, cell, ACCOUNTS, FUNDS);
   for (let round = 0; round < rounds; round += 1) {
-    const run = await spawnLoad(databaseUrl, DEFAULT_CELL, {
+    const run = await spawnLoad(databaseUrl, cell, {
       accounts: ACCOUNTS,
       inFlight: 64,
       durationMs: 30_000,
       killAfterMs: 300 + Math.random() * 500,
     });
     if (run.failures) throw new Error('the load ended before it was killed');
-    await expectAllBooked(pool, DEFAULT_CELL, run.done);
-    await expectSoundBooks(pool, DEFAULT_CELL);
+    await expectAllBooked(pool, cell, run.done);
+    await expectSoundBooks(pool, cell);
   }
 }

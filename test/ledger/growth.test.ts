@@ -1,13 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openAccount } from '../../src/ledger/accounts.ts';
+import { readBalance } from '../../src/ledger/balances.ts';
 import { createBatcher } from '../../src/ledger/batcher.ts';
 import { createCellRouter, singleCell } from '../../src/ledger/cells.ts';
 import { credit } from '../../src/ledger/grants.ts';
 import { detachMonth, ensurePartitions } from '../../src/ledger/partitions.ts';
-import { verifySeals } from '../../src/ledger/reconcile.ts';
+import { reconcileLedger, verifySeals } from '../../src/ledger/reconcile.ts';
 import { sealWindow } from '../../src/ledger/seals.ts';
 import { applyOperations } from '../../src/ledger/spending.ts';
 import { listTransfers } from '../../src/ledger/statements.ts';
+import { sweep } from '../../src/ledger/sweeps.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { CELLS, createLedgerDatabase, expectSoundBooks, type LedgerDatabase, openFunded } from './support.ts';
 
@@ -64,6 +66,58 @@ describe.each(CELLS)('%s', cell => {
     }
   });
 
+  it('admits no hold that could never end, where the log ends within the next minutes', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 100n);
+    const { rows } = await pool.query<{ end: Date }>(
+      `SELECT "${cell}".id_time(id_until) AS end FROM "${cell}".transfer_window`,
+    );
+    const end = rows[0]?.end.getTime() ?? 0;
+    const now = new Date(end - 60_000);
+    const beyond = { accountId, amountNanoUsd: 1n, lifetimeMs: 1_000 };
+    const [single] = await applyOperations(pool, cell, [{ kind: 'hold', ...beyond, id: newId(end + 1) }], {
+      now,
+    });
+    const batch = await applyOperations(
+      pool,
+      cell,
+      [
+        { kind: 'hold', ...beyond, id: newId(end + 1) },
+        { kind: 'debit', ...beyond, id: newId(end) },
+        { kind: 'hold', ...beyond, id: newId(end - 1) },
+      ],
+      { now },
+    );
+    expect([single, ...batch].map(result => result?.status)).toEqual([
+      'id_out_of_range',
+      'id_out_of_range',
+      'id_out_of_range',
+      'applied',
+    ]);
+    expect((await sweep(pool, cell, { now: new Date(end) })).holds).toBeGreaterThan(0);
+    await expectSoundBooks(pool, cell);
+  });
+
+  it('sweeps on beside a hold that the log cannot end, and reports it', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 100n);
+    const lost = newId(Date.now() + 4_000 * DAY);
+    const good = { kind: 'hold', accountId, id: newId(), amountNanoUsd: 5n, lifetimeMs: 1 } as const;
+    await applyOperations(pool, cell, [good]);
+    await pool.query(
+      `INSERT INTO "${cell}".hold VALUES (${accountId}, '${lost}', 7, now() - interval '1 day', 1)`,
+    );
+    await pool.query(`UPDATE "${cell}".account SET held = held + 7 WHERE account_id = ${accountId}`);
+    expect((await sweep(pool, cell, { now: new Date(Date.now() + DAY) })).holds).toBeGreaterThan(0);
+    expect((await readBalance(pool, cell, accountId))?.heldNanoUsd).toBe(7n);
+    const { breaks } = await reconcileLedger(pool, cell);
+    expect(breaks).toEqual([
+      { problem: 'an open hold is outside the log and can never end', accountId, detail: lost },
+    ]);
+    await pool.query(`DELETE FROM "${cell}".hold WHERE id = '${lost}'`);
+    await pool.query(`UPDATE "${cell}".account SET held = held - 7 WHERE account_id = ${accountId}`);
+  });
+
   it('detaches the oldest month behind a checkpoint and keeps the books provable', async () => {
     const { pool } = database;
     const oldest = month(-1);
@@ -86,6 +140,12 @@ describe.each(CELLS)('%s', cell => {
     await batcher.submit({ kind: 'debit', accountId, id: newId(), amountNanoUsd: 1n });
     expect(await detachMonth(pool, cell, oldest, later)).toBe('not sealed');
     await sealWindow(pool, cell);
+    const reader = await pool.connect();
+    await reader.query('BEGIN');
+    await reader.query(`SELECT count(*) FROM "${cell}".transfer`);
+    expect(await detachMonth(pool, cell, oldest, later)).toBe('busy');
+    await reader.query('COMMIT');
+    reader.release();
     expect(await detachMonth(pool, cell, oldest, later)).toBe('detached');
     expect(await detachMonth(pool, cell, oldest, later)).toBe('not attached');
 
@@ -103,7 +163,51 @@ describe.each(CELLS)('%s', cell => {
     await pool.query(`UPDATE "${cell}".account SET posted = posted + 1 WHERE account_id = $1`, [accountId]);
     await expect(expectSoundBooks(pool, cell)).rejects.toThrow();
     await pool.query(`UPDATE "${cell}".account SET posted = posted - 1 WHERE account_id = $1`, [accountId]);
+
+    // An archived month is dropped; the maker of months must not open it again.
+    const name = `transfer_${oldest.toISOString().slice(0, 7).replace('-', '_')}`;
+    await pool.query(`DROP TABLE "${cell}".${name}`);
+    expect(await ensurePartitions(pool, cell, { from: oldest })).toBe(0);
+    await expectTamperingShows(accountId);
   });
+
+  /** What is left of a block that had transfers of the detached month, and what stands for that month. */
+  async function expectTamperingShows(accountId: bigint): Promise<void> {
+    const { pool } = database;
+    const changed = (table: string, change: string, back: string) => [
+      `UPDATE "${cell}".${table} SET ${change} WHERE ${table === 'contra_total' ? 'contra = 1' : `account_id = ${accountId}`}`,
+      `UPDATE "${cell}".${table} SET ${back} WHERE ${table === 'contra_total' ? 'contra = 1' : `account_id = ${accountId}`}`,
+    ];
+    const cases = [
+      [
+        changed('transfer', 'hold_amount = hold_amount + 1', 'hold_amount = hold_amount - 1'),
+        'transfers changed',
+      ],
+      [changed('checkpoint', 'amount = amount + 1', 'amount = amount - 1'), 'chain broken'],
+      [
+        changed('contra_total', 'amount = amount + 1', 'amount = amount - 1'),
+        'system account is not the sum of its transfers',
+      ],
+    ] as const;
+    const client = await pool.connect();
+    try {
+      await client.query("SET session_replication_role = 'replica'");
+      for (const [[tamper = '', restore = ''], problem] of cases) {
+        await client.query(tamper);
+        const found = [
+          ...(await verifySeals(pool, cell)).breaks,
+          ...(await reconcileLedger(pool, cell)).breaks,
+        ];
+        expect(found.map(item => item.problem)).toContain(problem);
+        await client.query(restore);
+        expect((await verifySeals(pool, cell)).breaks).toEqual([]);
+        await expectSoundBooks(pool, cell);
+      }
+      await client.query("SET session_replication_role = 'origin'");
+    } finally {
+      client.release();
+    }
+  }
 });
 
 describe('the router of cells', () => {

@@ -12,6 +12,7 @@ import type { LedgerResult } from '../../src/ledger/status.ts';
 import { sweep } from '../../src/ledger/sweeps.ts';
 import { newId } from '../../src/lib/ids.ts';
 import * as model from './model.ts';
+import * as orders from './model-orders.ts';
 
 /** Two accounts, a small set of ids and small amounts: collisions, replays and conflicts come by themselves. */
 const ACCOUNTS = 2;
@@ -299,24 +300,24 @@ function orderOnModel(
     case 'grant': {
       const expiresAt = s.lifetimeMs === null ? Number.POSITIVE_INFINITY : now + s.lifetimeMs;
       const { amount: granted, source, contra, priority } = s;
-      return model.addGrant(
+      return orders.addGrant(
         a,
         { id: operationId, amount: granted, source, contra, priority, expiresAt },
         now,
       );
     }
     case 'void':
-      return model.voidGrant(a, operationId, aim || idAt(s.grant), now);
+      return orders.voidGrant(a, operationId, aim || idAt(s.grant), now);
     case 'refund':
-      return model.refund(a, operationId, aim || idAt(s.original), s.amount, now);
+      return orders.refund(a, operationId, aim || idAt(s.original), s.amount, now);
     case 'reverse':
-      return model.reverse(a, operationId, aim || idAt(s.original), now);
+      return orders.reverse(a, operationId, aim || idAt(s.original), now);
     case 'adjust':
-      return model.adjust(a, operationId, s.amount, s.contra, now);
+      return orders.adjust(a, operationId, s.amount, s.contra, now);
     case 'freeze':
-      return model.setFrozen(a, operationId, s.frozen, now);
+      return orders.setFrozen(a, operationId, s.frozen, now);
     default:
-      return model.setCreditLine(a, operationId, s.amount, now);
+      return orders.setCreditLine(a, operationId, s.amount, now);
   }
 }
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createBatcher } from '../../src/ledger/batcher.ts';
+import { setFrozen } from '../../src/ledger/corrections.ts';
 import { addGrant } from '../../src/ledger/grants.ts';
 import { readSystemBalances, reconcileLedger, verifySeals } from '../../src/ledger/reconcile.ts';
 import { sealWindow } from '../../src/ledger/seals.ts';
@@ -57,28 +58,116 @@ describe.each(CELLS)('%s', cell => {
     return [...new Set(breaks.map(found => found.problem))];
   }
 
-  it.each(['transfer', 'operator_action', 'seal', 'seal_entry', 'checkpoint'])(
-    'refuses to change or empty %s',
-    async table => {
-      const { pool } = database;
-      await openUsed();
-      await sealWindow(pool, cell);
-      const name = `"${cell}".${table}`;
-      await expect(pool.query(`TRUNCATE ${name}`)).rejects.toMatchObject({ code: '23001' });
-      if (table === 'operator_action' || table === 'checkpoint') return;
-      await expect(pool.query(`DELETE FROM ${name}`)).rejects.toMatchObject({ code: '23001' });
-      await expect(pool.query(`UPDATE ${name} SET account_id = account_id`)).rejects.toBeDefined();
-    },
-  );
+  const REFUSED = { code: '23001' };
 
-  it('refuses to change a partition directly', async () => {
+  it.each([
+    ['transfer', 'amount = 1'],
+    ['operator_action', "reason = 'another'"],
+    ['seal', 'transfers = 1'],
+    ['seal_entry', 'transfers = 1'],
+    ['checkpoint', 'amount = 1'],
+  ])('refuses to change, delete or empty rows of %s', async (table, change) => {
     const { pool } = database;
-    const { rows } = await pool.query<{ part: string }>(
-      `SELECT inhrelid::regclass::text AS part FROM pg_inherits WHERE inhparent = '"${cell}".transfer'::regclass`,
+    const accountId = await openUsed();
+    const by = { reason: 'a test', actor: 'tester' };
+    await setFrozen(pool, cell, { accountId, id: newId(), frozen: false, ...by });
+    await pool.query(
+      `INSERT INTO "${cell}".checkpoint VALUES ($1, '2001-01-01', 1, 0, 0, '{}', now()) ON CONFLICT DO NOTHING`,
+      [accountId],
+    );
+    await sealWindow(pool, cell);
+    const name = `"${cell}".${table}`;
+    await expect(pool.query(`UPDATE ${name} SET ${change}`)).rejects.toMatchObject(REFUSED);
+    await expect(pool.query(`DELETE FROM ${name}`)).rejects.toMatchObject(REFUSED);
+    await expect(pool.query(`TRUNCATE ${name}`)).rejects.toMatchObject(REFUSED);
+    await tampered(`DELETE FROM "${cell}".checkpoint WHERE month = '2001-01-01'`, () =>
+      expectSoundBooks(pool, cell),
+    );
+  });
+
+  it('refuses to change, delete or empty rows of a partition directly', async () => {
+    const { pool } = database;
+    await openUsed();
+    const { rows } = await pool.query<{ part: string; used: boolean }>(
+      `SELECT inhrelid::regclass::text AS part,
+         EXISTS (SELECT FROM "${cell}".transfer t WHERE t.tableoid = inhrelid) AS used
+       FROM pg_inherits WHERE inhparent = '"${cell}".transfer'::regclass`,
     );
     expect(rows.length).toBeGreaterThan(3);
-    for (const { part } of rows) {
-      await expect(pool.query(`TRUNCATE ${part}`)).rejects.toMatchObject({ code: '23001' });
+    expect(rows.some(row => row.used)).toBe(true);
+    for (const { part, used } of rows) {
+      await expect(pool.query(`TRUNCATE ${part}`)).rejects.toMatchObject(REFUSED);
+      if (!used) continue;
+      await expect(pool.query(`UPDATE ${part} SET amount = 1`)).rejects.toMatchObject(REFUSED);
+      await expect(pool.query(`DELETE FROM ${part}`)).rejects.toMatchObject(REFUSED);
+    }
+  });
+
+  it('refuses to delete accounts and grants, and to empty what holds stand for', async () => {
+    const { pool } = database;
+    await openUsed();
+    for (const statement of ['DELETE FROM', 'TRUNCATE'])
+      for (const table of ['account', 'credit_grant'])
+        await expect(
+          pool.query(`${statement} "${cell}".${table}${statement === 'TRUNCATE' ? ' CASCADE' : ''}`),
+        ).rejects.toMatchObject(REFUSED);
+    await expect(pool.query(`TRUNCATE "${cell}".hold`)).rejects.toMatchObject(REFUSED);
+  });
+
+  it('refuses a transfer code and a contra code that nobody knows', async () => {
+    const accountId = await openUsed();
+    for (const [code, contra] of [
+      [2, 1],
+      [17, 1],
+      [1, 300],
+      [1, 0],
+    ])
+      await expect(
+        database.pool.query(
+          `INSERT INTO "${cell}".transfer VALUES ($1, $2, 99, -1, 0, 0, now(), 0, ${code}, ${contra})`,
+          [accountId, newId()],
+        ),
+      ).rejects.toMatchObject({ code: '23514' });
+  });
+
+  it('finds an open hold that has ended, a grant of nobody, and system accounts that do not add up', async () => {
+    const { pool } = database;
+    const accountId = await openUsed();
+    await sealWindow(pool, cell);
+    const hold = `account_id = ${accountId} AND lifetime_ms = 77`;
+    const cases = [
+      [
+        `INSERT INTO "${cell}".hold SELECT account_id, id, 1, now(), 77 FROM "${cell}".transfer
+         WHERE account_id = ${accountId} AND code = 1`,
+        `DELETE FROM "${cell}".hold WHERE ${hold}`,
+        'an open hold has already ended',
+      ],
+      [
+        `UPDATE "${cell}".credit_grant SET account_id = -account_id WHERE account_id = ${accountId}`,
+        `UPDATE "${cell}".credit_grant SET account_id = -account_id WHERE account_id = -${accountId}`,
+        'rows without an account',
+      ],
+      [
+        `UPDATE "${cell}".contra_total SET amount = amount + 1 WHERE contra = 1`,
+        `UPDATE "${cell}".contra_total SET amount = amount - 1 WHERE contra = 1`,
+        'debits and credits differ',
+      ],
+      [
+        `UPDATE "${cell}".contra_total SET contra = 99 WHERE contra = 1`,
+        `UPDATE "${cell}".contra_total SET contra = 1 WHERE contra = 99`,
+        'system account is not the sum of its transfers',
+      ],
+      [
+        `UPDATE "${cell}".transfer SET balance_after = balance_after + 1
+         WHERE (account_id, seq) = (SELECT account_id, seq FROM "${cell}".account WHERE account_id = ${accountId})`,
+        `UPDATE "${cell}".transfer SET balance_after = balance_after - 1
+         WHERE (account_id, seq) = (SELECT account_id, seq FROM "${cell}".account WHERE account_id = ${accountId})`,
+        'last transfer is not the balance',
+      ],
+    ] as const;
+    for (const [tamper, restore, problem] of cases) {
+      await tampered(tamper, async () => expect(await problems()).toContain(problem));
+      await tampered(restore, () => expectSoundBooks(pool, cell));
     }
   });
 

@@ -6,6 +6,7 @@ import { adjust, refund, reverseTransfer, setCreditLine, setFrozen } from '../..
 import { addGrant, credit, voidGrant } from '../../src/ledger/grants.ts';
 import { applyOperations, type SpendingOperation } from '../../src/ledger/spending.ts';
 import { listTransfers } from '../../src/ledger/statements.ts';
+import { sweep } from '../../src/ledger/sweeps.ts';
 import { newId } from '../../src/lib/ids.ts';
 import {
   CELLS,
@@ -197,6 +198,174 @@ describe.each(CELLS)('%s', cell => {
       'invalid_amount',
       'applied',
     ]);
+    await expectSoundBooks(pool, cell);
+  });
+
+  it('knows the ids of orders that move nothing, and of whatever else was booked', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 100n);
+    const promised = {
+      accountId,
+      id: newId(),
+      amountNanoUsd: 10n,
+      source: 'promotional',
+      contra: 2,
+    } as const;
+    await addGrant(pool, cell, promised);
+    await submit({ kind: 'hold', accountId, id: newId(), amountNanoUsd: 110n, lifetimeMs: 60_000 });
+    const [freeze, thaw, line, emptied] = [newId(), newId(), newId(), newId()];
+    const orders = [
+      await setFrozen(pool, cell, { accountId, id: freeze, frozen: true, ...BY_HAND }),
+      await setFrozen(pool, cell, { accountId, id: thaw, frozen: false, ...BY_HAND }),
+      await setCreditLine(pool, cell, { accountId, id: line, amountNanoUsd: 1_000n, ...BY_HAND }),
+      // Everything is held, so there is nothing to void yet.
+      await voidGrant(pool, cell, { accountId, id: emptied, grantId: promised.id, ...BY_HAND }),
+    ];
+    expect(orders.map(o => o.status)).toEqual(orders.map(() => 'applied'));
+    const before = await countTransfers(pool, cell, accountId);
+    for (const id of [freeze, thaw, line, emptied, promised.id]) {
+      const debit = { kind: 'debit', accountId, id, amountNanoUsd: 1n } as const;
+      const other = { ...debit, id: newId(), amountNanoUsd: 5_000n };
+      const hold = { kind: 'hold', accountId, id, amountNanoUsd: 1n, lifetimeMs: 1_000 } as const;
+      expect(await submit(debit)).toBe('conflict');
+      expect(await submit(hold)).toBe('conflict');
+      const batch = await applyOperations(pool, cell, [debit, other]);
+      expect(batch.map(r => r.status)).toEqual(['conflict', 'insufficient']);
+    }
+    expect(await countTransfers(pool, cell, accountId)).toBe(before);
+    const late = { accountId, id: newId(0), frozen: true, ...BY_HAND };
+    expect((await setFrozen(pool, cell, late)).status).toBe('id_out_of_range');
+    await expectSoundBooks(pool, cell);
+  });
+
+  it('calls a repetition with other content a conflict, down to lifetime, contra, reason and actor', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 100n);
+    const hold = { kind: 'hold', accountId, id: newId(), amountNanoUsd: 9n, lifetimeMs: 60_000 } as const;
+    const order = { accountId, id: newId(), amountNanoUsd: 5n, contra: 6, ...BY_HAND } as const;
+    await submit(hold);
+    await submit({ kind: 'renew', accountId, id: hold.id, lifetimeMs: 90_000 });
+    await adjust(pool, cell, order);
+    const ofHold = async () => [
+      await submit(hold),
+      await submit({ ...hold, lifetimeMs: 90_000 }),
+      await submit({ ...hold, amountNanoUsd: 8n }),
+    ];
+    expect(await ofHold()).toEqual(['replayed', 'conflict', 'conflict']);
+    await submit({ kind: 'capture', accountId, id: hold.id, amountNanoUsd: 9n });
+    expect(await ofHold()).toEqual(['replayed', 'conflict', 'conflict']);
+    const adjusted = await Promise.all(
+      [
+        order,
+        { ...order, contra: 3 as const },
+        { ...order, reason: 'another' },
+        { ...order, actor: 'other' },
+      ].map(o => adjust(pool, cell, o)),
+    );
+    expect(adjusted.map(r => r.status)).toEqual(['replayed', 'conflict', 'conflict', 'conflict']);
+    await expectSoundBooks(pool, cell);
+  });
+
+  it('refuses kinds, arguments and contra codes that it does not know', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 100n);
+    const wrong = [
+      [0, 0],
+      [6, 0],
+      [null, 0],
+      [1, 7],
+      [1, null],
+      [3, -1],
+    ];
+    for (const [kind, argument] of wrong) {
+      const { rows } = await pool.query<{ one: number; many: number[] }>(
+        `SELECT (SELECT status FROM "${cell}".apply_one($1::smallint, $2, $3, 5, $4::int)) AS one,
+           (SELECT status FROM "${cell}".apply(ARRAY[$1, 1]::smallint[], ARRAY[$2, $2]::bigint[],
+              ARRAY[$3, $5]::uuid[], '{5,500}', ARRAY[$4, 0]::int[])) AS many`,
+        [kind, accountId, newId(), argument, newId()],
+      );
+      // 17 is unknown_operation, 2 is insufficient: the neighbour is judged by itself.
+      expect(rows[0]).toEqual({ one: 17, many: [17, 2] });
+    }
+    for (const contra of [0, 300, -1]) {
+      const order = { accountId, id: newId(), amountNanoUsd: 5n, contra: contra as 6, ...BY_HAND };
+      expect((await adjust(pool, cell, order)).status).toBe('invalid_contra');
+      expect((await credit(pool, cell, order)).status).toBe('invalid_contra');
+    }
+    expect(await countTransfers(pool, cell, accountId)).toBe(1);
+  });
+
+  it('does not send an id twice in one call', async () => {
+    const accountId = await openFunded(database.pool, cell, 100n);
+    const debit = { kind: 'debit', accountId, id: newId(), amountNanoUsd: 1n } as const;
+    await expect(applyOperations(database.pool, cell, [debit, debit])).rejects.toThrow('once per account');
+    expect(await countTransfers(database.pool, cell, accountId)).toBe(1);
+  });
+
+  it('gives no credit back for money that never came, and all of it once it is made good', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 0n);
+    const paid = { accountId, id: newId(), amountNanoUsd: 100n, contra: 100 } as const;
+    await credit(pool, cell, paid);
+    const spent = [newId(), newId()];
+    for (const id of spent) await submit({ kind: 'debit', accountId, id, amountNanoUsd: 40n });
+    const undone = { accountId, id: newId(), originalId: paid.id, ...BY_HAND };
+    expect((await reverseTransfer(pool, cell, undone)).postedNanoUsd).toBe(0n);
+    const refunds = [
+      { originalId: spent[0] ?? '', amountNanoUsd: 30n },
+      { originalId: spent[1] ?? '', amountNanoUsd: 40n },
+      { originalId: spent[0] ?? '', amountNanoUsd: 10n },
+    ];
+    const posted = [];
+    for (const part of refunds)
+      posted.push((await refund(pool, cell, { accountId, id: newId(), ...part, ...BY_HAND })).postedNanoUsd);
+    // 80 were used and never paid for; every refund only makes that good.
+    expect(posted).toEqual([0n, 0n, 0n]);
+    await credit(pool, cell, { ...paid, id: newId() });
+    const later = newId();
+    await submit({ kind: 'debit', accountId, id: later, amountNanoUsd: 10n });
+    const last = { accountId, id: newId(), originalId: later, amountNanoUsd: 10n, ...BY_HAND };
+    expect((await refund(pool, cell, last)).postedNanoUsd).toBe(100n);
+    await expectSoundBooks(pool, cell);
+  });
+
+  it('refunds a late capture by the id of its hold, once', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 100n);
+    const id = newId();
+    await submit({ kind: 'hold', accountId, id, amountNanoUsd: 10n, lifetimeMs: 1 });
+    await sweep(pool, cell, { now: new Date(Date.now() + 60_000) });
+    await submit({ kind: 'capture', accountId, id, amountNanoUsd: 10n, overage: 'available' });
+    const order = { accountId, id: newId(), originalId: id, amountNanoUsd: 10n, ...BY_HAND };
+    const statuses = [
+      (await refund(pool, cell, order)).status,
+      (await refund(pool, cell, order)).status,
+      (await refund(pool, cell, { ...order, id: newId() })).status,
+    ];
+    expect(statuses).toEqual(['applied', 'replayed', 'exceeds_original']);
+    expect((await readBalance(pool, cell, accountId))?.postedNanoUsd).toBe(100n);
+    await expectSoundBooks(pool, cell);
+  });
+
+  it('refuses what would carry an account beyond its capacity instead of overflowing', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 0n);
+    const most = 2n ** 62n - 1n;
+    const debits = [newId(), newId()];
+    for (const id of debits) {
+      await credit(pool, cell, { accountId, id: newId(), amountNanoUsd: most, contra: 100 });
+      expect(await submit({ kind: 'debit', accountId, id, amountNanoUsd: most })).toBe('applied');
+    }
+    const order = (originalId = '') => ({
+      accountId,
+      id: newId(),
+      originalId,
+      amountNanoUsd: most,
+      ...BY_HAND,
+    });
+    expect((await refund(pool, cell, order(debits[0]))).status).toBe('applied');
+    expect((await refund(pool, cell, order(debits[1]))).status).toBe('invalid_amount');
+    expect((await reverseTransfer(pool, cell, order(debits[1]))).status).toBe('invalid_amount');
     await expectSoundBooks(pool, cell);
   });
 

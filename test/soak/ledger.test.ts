@@ -45,14 +45,14 @@ it.each([1, 10_000])('runs four processes on %i accounts for 5 s without a faile
   }
 });
 
-it('loses nothing when PostgreSQL is killed five times under load', async () => {
-  await expect(surviveDatabaseKills(5)).resolves.toBeUndefined();
+it.each(CELLS)('%s loses nothing when PostgreSQL is killed five times under load', async cell => {
+  await expect(surviveDatabaseKills(5, cell)).resolves.toBeUndefined();
 });
 
-it('loses nothing when the process is killed five times under load', async () => {
+it.each(CELLS)('%s loses nothing when the process is killed five times under load', async cell => {
   const own = await createLedgerDatabase();
   try {
-    await expect(surviveProcessKills(own.databaseUrl, own.pool, 5)).resolves.toBeUndefined();
+    await expect(surviveProcessKills(own.databaseUrl, own.pool, 5, cell)).resolves.toBeUndefined();
   } finally {
     await own.close();
   }
