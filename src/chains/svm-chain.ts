@@ -49,7 +49,7 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
 
   async function currentSlot(): Promise<bigint> {
     if (performance.now() - headReadAtMs >= HEAD_MAX_AGE_MS) {
-      head = await client.slot();
+      head = await client.slot('confirmed');
       headReadAtMs = performance.now();
     }
     return head;

@@ -64,7 +64,7 @@ export function createSvmClient(options: SvmClientOptions): SvmClient {
   return {
     network: options.network,
     genesisHash: () => request<string>('getGenesisHash', []),
-    slot: async () => BigInt(await request<number>('getSlot', [CONFIRMED])),
+    slot: async commitment => BigInt(await request<number>('getSlot', [{ commitment }])),
     async account(address) {
       const config = { ...CONFIRMED, encoding: 'base64' };
       const { value } = await request<WithContext<RpcAccount | null>>('getAccountInfo', [address, config]);

@@ -33,7 +33,7 @@ export async function dev(): Promise<void> {
   const report = (line: string) => log.debug({}, line);
 
   const evm = { payTo: settings.evmPayTo || keys.evmPayTo, sender: keys.evmSender };
-  const svm = { payTo: keys.svmPayTo, feePayer: keys.svmFeePayer };
+  const svm = { payTo: settings.svmPayTo || keys.svmPayTo, feePayer: keys.svmFeePayer };
   const [postgres, chains] = await Promise.all([
     startLocalPostgres({ dataDir, log: report }),
     startSandboxChains({ dataDir, networks: settings.networks, evm, svm, log: report }),
@@ -55,10 +55,10 @@ export async function dev(): Promise<void> {
   const config = loadConfig('sandbox', withSandboxDefaults(process.env), {
     DATABASE_URL: databaseUrl,
     PUBLIC_ORIGIN: origin,
-    // The gateway does not take payments on Solana yet; the chain is there for those who write its clients.
-    NETWORKS: settings.networks.filter(network => !network.startsWith('solana:')).join(','),
     EVM_PAY_TO: evm.payTo,
     EVM_PRIVATE_KEY: keys.evmPrivateKey,
+    SVM_PAY_TO: svm.payTo,
+    SVM_PRIVATE_KEY: keys.svmPrivateKey,
     ADMIN_API_KEY: settings.adminApiKey || keys.adminApiKey,
     ...rpcSettings(chains),
     MPP_SECRET_KEY: settings.mppSecretKey || keys.mppSecretKey,

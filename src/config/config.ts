@@ -1,6 +1,8 @@
 import path from 'node:path';
 import type { DepthRule } from '../lib/confirmations.ts';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
+import { isSvmAddress } from '../lib/svm-address.ts';
+import { readSvmKey } from '../lib/svm-key.ts';
 import { EMBEDDED, type FacilitatorSettings, isLoopbackUrl, parseFacilitators } from './facilitators.ts';
 import { ConfigError, readValues, type Values } from './read.ts';
 import { RPC_SETTINGS, type RpcSetting, SETTINGS } from './settings.ts';
@@ -35,6 +37,8 @@ export interface Config extends FacilitatorSettings {
   networks: readonly string[];
   evmPayTo: string;
   evmPrivateKey: string;
+  svmPayTo: string;
+  svmPrivateKey: string;
   /** JSON-RPC URLs by the name of their setting. */
   rpcUrls: Readonly<Record<RpcSetting, string>>;
   /** By CAIP-2 id; the network's own rules where there are none. */
@@ -94,6 +98,12 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
   if (values.EVM_PRIVATE_KEY && !isEvmPrivateKey(values.EVM_PRIVATE_KEY)) {
     problems.push('EVM_PRIVATE_KEY must be 0x and 64 hex digits, and a key of the curve');
   }
+  if (values.SVM_PAY_TO && !isSvmAddress(values.SVM_PAY_TO)) {
+    problems.push('SVM_PAY_TO must be an address in base58, which has capital letters');
+  }
+  if (values.SVM_PRIVATE_KEY && !readSvmKey(values.SVM_PRIVATE_KEY)) {
+    problems.push('SVM_PRIVATE_KEY must be 64 bytes, in base58 or as the JSON array of solana-keygen');
+  }
   for (const name of Object.values(RPC_SETTINGS)) {
     if (values[name] && !URL.canParse(values[name])) problems.push(`${name} must be a URL`);
   }
@@ -118,7 +128,13 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     networks: [...new Set(parseList(values.NETWORKS))],
     evmPayTo: evmPayTo ?? '',
     evmPrivateKey: values.EVM_PRIVATE_KEY,
-    rpcUrls: { BASE_RPC_URL: values.BASE_RPC_URL, BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL },
+    svmPayTo: values.SVM_PAY_TO,
+    svmPrivateKey: values.SVM_PRIVATE_KEY,
+    rpcUrls: {
+      BASE_RPC_URL: values.BASE_RPC_URL,
+      BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL,
+      SOLANA_RPC_URL: values.SOLANA_RPC_URL,
+    },
     ...parseFacilitators(values, problems),
     confirmations: parseConfirmations(values.CONFIRMATIONS, problems),
     adminApiKey: values.ADMIN_API_KEY,
@@ -138,13 +154,16 @@ function requireProduction(config: Config, problems: string[]): void {
   if (config.webhooks.allowLoopback) problems.push('WEBHOOK_ALLOW_LOOPBACK is for development alone');
   if (config.networks.length === 0) problems.push('NETWORKS must name at least one network');
   if (config.facilitators.length === 0) problems.push('FACILITATORS must name at least one facilitator');
-  if (config.networks.some(n => n.startsWith('eip155:')) && !config.evmPayTo)
-    problems.push('EVM_PAY_TO is required');
+  const onEvm = config.networks.some(network => network.startsWith('eip155:'));
+  const onSolana = config.networks.some(network => network.startsWith('solana:'));
+  const embedded = config.facilitators.includes(EMBEDDED);
+  if (onEvm && !config.evmPayTo) problems.push('EVM_PAY_TO is required');
+  if (onSolana && !config.svmPayTo) problems.push('SVM_PAY_TO is required');
   for (const [network, name] of Object.entries(RPC_SETTINGS)) {
     if (config.networks.includes(network) && !config.rpcUrls[name]) problems.push(`${name} is required`);
   }
-  if (config.facilitators.includes(EMBEDDED) && !config.evmPrivateKey)
-    problems.push('EVM_PRIVATE_KEY is required');
+  if (onEvm && embedded && !config.evmPrivateKey) problems.push('EVM_PRIVATE_KEY is required');
+  if (onSolana && embedded && !config.svmPrivateKey) problems.push('SVM_PRIVATE_KEY is required');
 }
 
 /** The sandbox hands out money for free, so it must never reach a real chain. */
@@ -163,6 +182,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     ...config,
     databaseUrl: mask(config.databaseUrl),
     evmPrivateKey: mask(config.evmPrivateKey),
+    svmPrivateKey: mask(config.svmPrivateKey),
     adminApiKey: mask(config.adminApiKey),
     dataEncryptionKeys: mask(config.dataEncryptionKeys.length > 0 ? 'set' : ''),
     facilitatorHeaders: Object.fromEntries(Object.keys(config.facilitatorHeaders).map(url => [url, '(set)'])),

@@ -12,6 +12,13 @@ export const SETTINGS = {
   EVM_PRIVATE_KEY: { fallback: '', about: 'key that pays gas for the embedded facilitator', secret: true },
   BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
   BASE_SEPOLIA_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base Sepolia node', secret: true },
+  SVM_PAY_TO: { fallback: '', about: 'wallet that receives USDC on Solana' },
+  SVM_PRIVATE_KEY: {
+    fallback: '',
+    about: 'key that pays the fees on Solana: base58, or the array of solana-keygen',
+    secret: true,
+  },
+  SOLANA_RPC_URL: { fallback: '', about: 'JSON-RPC of a Solana node', secret: true },
   FACILITATORS: { fallback: 'embedded', about: 'ordered list of facilitators: embedded, or https URLs' },
   FACILITATOR_HEADERS: {
     fallback: '',
@@ -71,6 +78,7 @@ export type SettingName = keyof typeof SETTINGS;
 export const RPC_SETTINGS = {
   'eip155:8453': 'BASE_RPC_URL',
   'eip155:84532': 'BASE_SEPOLIA_RPC_URL',
+  'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp': 'SOLANA_RPC_URL',
 } as const satisfies Record<string, SettingName>;
 
 /** Settings that name a chain's JSON-RPC URL. */

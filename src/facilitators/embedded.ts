@@ -95,6 +95,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
   return {
     name: 'embedded',
     supports: network => byNetwork.has(network),
+    feePayer: () => undefined,
     verifySignature: checks.verifySignature,
     verify,
     checkCapacity,

@@ -36,6 +36,10 @@ export function createFacilitatorList(deps: {
     );
   }
 
+  function preferred(network: string): Facilitator | undefined {
+    return members.find(member => !registry.distrustOf(member.name) && member.supports(network));
+  }
+
   async function verify(payment: ExactPayment): Promise<RoutedVerifyResult> {
     let doubtful: Extract<VerifyResult, { kind: 'invalid' }> | undefined;
     let failure: unknown;
@@ -76,6 +80,7 @@ export function createFacilitatorList(deps: {
       Promise.all(
         members.map(async member => ({ name: member.name, trouble: await troubleOf(member, network) })),
       ),
+    feePayer: network => preferred(network)?.feePayer(network),
   };
 
   async function troubleOf(member: Facilitator, network: string): Promise<string | undefined> {

@@ -160,6 +160,7 @@ export function createRemoteFacilitator(options: RemoteFacilitatorOptions): Remo
   return {
     name,
     supports: (network, feePayer) => versionFor(network, feePayer) !== undefined,
+    feePayer: network => feePayers(network)[0],
     verifySignature: checks.verifySignature,
     verify,
     checkCapacity: network =>

@@ -94,6 +94,7 @@ export function createEmbeddedSvmFacilitator(networks: readonly EmbeddedSvmNetwo
       const found = byNetwork.get(network);
       return found !== undefined && (feePayer === undefined || feePayer === found.sender.address);
     },
+    feePayer: network => byNetwork.get(network)?.sender.address,
     verifySignature: svmChecks.verifySignature,
     verify,
     checkCapacity,

@@ -40,6 +40,8 @@ export interface Facilitator {
   readonly name: string;
   /** Whether it can settle there; on Solana also with this account as the fee payer. */
   supports(network: string, feePayer?: string): boolean;
+  /** The account that pays the fee of a payment offered now; undefined where an offer names none. */
+  feePayer(network: string): string | undefined;
   /** Checks the signature alone, without any outside call, so that a replay can be told from a forgery. */
   verifySignature(payment: ExactPayment): Promise<boolean>;
   verify(payment: ExactPayment): Promise<VerifyResult>;
@@ -84,4 +86,6 @@ export interface Facilitators {
   transactionsOf(facilitator: string, paymentId: string, network: string): Promise<OwnTransactions>;
   /** Every facilitator with why it takes no payment of the network now; no trouble means that it does. */
   condition(network: string): Promise<{ name: string; trouble: string | undefined }[]>;
+  /** The account that a new payment's fee would be paid with; undefined where an offer names none. */
+  feePayer(network: string): string | undefined;
 }

@@ -51,8 +51,8 @@ export type SvmSimulation = { error: unknown } | undefined;
 export interface SvmClient {
   readonly network: string;
   genesisHash(): Promise<string>;
-  /** The newest confirmed slot. */
-  slot(): Promise<bigint>;
+  /** The newest slot that has this commitment. */
+  slot(commitment: SvmCommitment): Promise<bigint>;
   account(address: string): Promise<SvmAccount | undefined>;
   /** Lamports. */
   balance(address: string): Promise<bigint>;

@@ -1,12 +1,23 @@
 import { newMemo } from '../lib/svm-memo.ts';
-import type { ExactOption } from './x402-option.ts';
+
+/** What an offer must know of a way to pay. */
+interface OfferedOption {
+  extra: Readonly<Record<string, string>>;
+  /** Solana's payments name who pays the fee. */
+  solana?: { feePayer: () => string | undefined };
+}
+
+/** The ways to pay that can be offered now: on Solana somebody must be there who pays the fee. */
+export function offeredNow<T extends OfferedOption>(options: readonly T[]): T[] {
+  return options.filter(({ solana }) => !solana || solana.feePayer() !== undefined);
+}
 
 /**
  * The `extra` of a requirement that is about to be offered. On Solana two payments of one wallet with the same
  * amount in the same moment would be the same transaction, so each offer carries a memo of its own.
  */
-export function offerExtra(
-  option: Pick<ExactOption, 'solana'> & { extra: Readonly<Record<string, string>> },
-): Record<string, string> {
-  return option.solana ? { ...option.extra, memo: newMemo() } : { ...option.extra };
+export function offerExtra({ extra, solana }: OfferedOption): Record<string, string> {
+  const feePayer = solana?.feePayer();
+  if (feePayer === undefined) return { ...extra };
+  return { ...extra, feePayer, memo: newMemo() };
 }

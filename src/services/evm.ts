@@ -4,21 +4,16 @@ import { createEvmClient } from '../chains/evm-client.ts';
 import { type EvmNetwork, findEvmNetwork } from '../chains/evm-networks.ts';
 import { createEvmReceipts } from '../chains/evm-receipts.ts';
 import type { Config } from '../config/config.ts';
-import { ConfigError } from '../config/read.ts';
 import { createContractWalletVerifier } from '../facilitators/contract-wallet.ts';
 import type { EmbeddedNetwork } from '../facilitators/embedded.ts';
 import { createEvmSender, type EvmSender } from '../facilitators/evm-sender.ts';
-import { receiptsContra } from '../ledger/chart.ts';
-import { assert } from '../lib/assert.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { TokenDomain } from '../lib/eip3009.ts';
-import { unavailable } from '../lib/errors.ts';
 import type { Chain } from '../ports/chain.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
-import type { Facilitator, Facilitators, PaymentChecks } from '../ports/facilitator.ts';
+import type { Facilitator, PaymentChecks } from '../ports/facilitator.ts';
 import type { SenderStore } from '../ports/sender-store.ts';
 import type { AuditedReceiver } from '../topups/receipt-audit.ts';
-import type { SettlementNetwork } from '../topups/settlement.ts';
 import type { PaymentOption } from '../topups/types.ts';
 import type { FacilitatorNetwork } from './facilitators.ts';
 import type { Seams } from './seams.ts';
@@ -40,7 +35,8 @@ export function createEvmParts(
   deps: { senderStore: SenderStore; clock: Clock; seams: Seams },
 ): EvmParts[] {
   const { senderStore, clock, seams } = deps;
-  return evmNetworks(config).map(network => {
+  const networks = config.networks.map(findEvmNetwork).filter(network => network !== undefined);
+  return networks.map(network => {
     const rpcUrl = config.rpcUrls[network.rpcSetting];
     const plain = createEvmClient({
       network: network.network,
@@ -63,14 +59,6 @@ export function createEvmParts(
       : undefined;
     return { network, client, chain: seams.chain?.(chain) ?? chain, sender };
   });
-}
-
-function evmNetworks(config: Config): EvmNetwork[] {
-  const found = config.networks.map(id => findEvmNetwork(id) ?? id);
-  const unknown = found.filter(network => typeof network === 'string');
-  if (unknown.length > 0)
-    throw new ConfigError(unknown.map(id => `NETWORKS: ${id} is not supported by this version`));
-  return found.filter(network => typeof network !== 'string');
 }
 
 /** One EVM network as facilitators see it. */
@@ -96,31 +84,6 @@ export function toEmbedded(evm: readonly EvmParts[]): EmbeddedNetwork[] {
     const contractWallets = createContractWalletVerifier(id, token, client, sender.address as `0x${string}`);
     return [{ network: id, token, settleGas: network.settleGas, client, sender, contractWallets }];
   });
-}
-
-/** What the payment's life needs of one network. */
-export function toSettlement(
-  { network, chain }: EvmParts,
-  config: Config,
-  facilitators: Facilitators,
-): SettlementNetwork {
-  const contra = receiptsContra(network.network);
-  assert(contra !== undefined, `${network.network} has a code in the chart of accounts`);
-  let checked = false;
-  return {
-    chain,
-    facilitators,
-    async ready() {
-      if (checked) return;
-      const [problem] = await chain.checkSetup();
-      if (problem) throw unavailable(network.title, new Error(problem));
-      checked = true;
-    },
-    assetDecimals: network.usdc.decimals,
-    confirmations: config.confirmations[network.network] ?? network.confirmations,
-    pollMs: Math.min(network.blockTimeMs / 4, 500),
-    contra,
-  };
 }
 
 /** What is compared with the books on one network. */

@@ -5,15 +5,16 @@ import type { CellName } from '../db/queryable.ts';
 import type { ReadinessCheck } from '../http/health.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import type { Chain } from '../ports/chain.ts';
-import type { EvmClient } from '../ports/evm-client.ts';
 import type { Facilitators } from '../ports/facilitator.ts';
+import type { EvmParts } from './evm.ts';
+import type { SvmParts } from './svm.ts';
 
-/** One EVM network as readiness sees it. */
+/** One network as readiness sees it. */
 export interface ReadinessNetwork {
-  network: { title: string };
-  client: EvmClient;
+  title: string;
   chain: Chain;
-  sender: { address: string } | undefined;
+  /** Whether our key can pay for settlements; nothing to say where we have none. */
+  checkGas: () => Promise<string[]>;
 }
 
 const CHECK_TIMEOUT_MS = 5_000;
@@ -30,9 +31,9 @@ export function checkReadiness(deps: {
   pool: Pool;
   databaseUrl: string;
   cells: readonly CellName[];
-  evm: readonly ReadinessNetwork[];
   /** The networks whose money is taken, each with its facilitators. */
   settling: readonly { network: string; title: string; facilitators: Pick<Facilitators, 'condition'> }[];
+  networks: readonly ReadinessNetwork[];
 }): ReadinessCheck[] {
   let migrated = false;
 
@@ -67,25 +68,16 @@ export function checkReadiness(deps: {
     return problems;
   }
 
-  async function checkGas({ network, client, sender }: ReadinessNetwork): Promise<string[]> {
-    if (!sender) return [];
-    const balance = await client.balance(sender.address);
-    return balance >= MIN_GAS_WEI ? [] : [`EVM_PRIVATE_KEY: ${sender.address} needs gas on ${network.title}`];
-  }
-
   return [
     { name: 'database', run: checkDatabase },
     { name: 'migrations', run: checkMigrations },
     { name: 'ledger', run: checkLedger },
-    ...deps.evm.flatMap(parts => [
+    ...deps.networks.flatMap(({ title, chain, checkGas }) => [
       {
-        name: `${parts.network.title} node`,
-        run: () => withDeadline('chain', CHECK_TIMEOUT_MS, parts.chain.checkSetup()),
+        name: `${title} node`,
+        run: () => withDeadline('chain', CHECK_TIMEOUT_MS, chain.checkSetup()),
       },
-      {
-        name: `${parts.network.title} gas`,
-        run: () => withDeadline('gas', CHECK_TIMEOUT_MS, checkGas(parts)),
-      },
+      { name: `${title} gas`, run: () => withDeadline('gas', CHECK_TIMEOUT_MS, checkGas()) },
     ]),
     ...deps.settling.map(facilitatorCheck),
   ];
@@ -113,6 +105,34 @@ function facilitatorCheck(parts: {
     async notes() {
       const { all, troubled } = await inTrouble();
       return troubled.length < all.length ? list(troubled) : [];
+    },
+  };
+}
+
+export function evmReadiness({ network, client, chain, sender }: EvmParts): ReadinessNetwork {
+  return {
+    title: network.title,
+    chain,
+    async checkGas() {
+      if (!sender) return [];
+      const balance = await client.balance(sender.address);
+      return balance >= MIN_GAS_WEI
+        ? []
+        : [`EVM_PRIVATE_KEY: ${sender.address} needs gas on ${network.title}`];
+    },
+  };
+}
+
+export function svmReadiness({ network, client, chain, sender }: SvmParts): ReadinessNetwork {
+  return {
+    title: network.title,
+    chain,
+    async checkGas() {
+      if (!sender) return [];
+      const lamports = await client.balance(sender.address);
+      return lamports >= network.minFeePayerLamports
+        ? []
+        : [`SVM_PRIVATE_KEY: ${sender.address} needs SOL on ${network.title}`];
     },
   };
 }

@@ -2,10 +2,12 @@ import type { Chain } from '../ports/chain.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
 import type { Facilitator } from '../ports/facilitator.ts';
 import type { Outbound } from '../ports/outbound.ts';
+import type { SvmClient } from '../ports/svm-client.ts';
 
 /** Where a fault can be put around a real part; production passes none. */
 export interface Seams {
   evmClient?: (client: EvmClient) => EvmClient;
+  svmClient?: (client: SvmClient) => SvmClient;
   facilitator?: (facilitator: Facilitator) => Facilitator;
   chain?: (chain: Chain) => Chain;
   outbound?: (outbound: Outbound) => Outbound;

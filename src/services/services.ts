@@ -6,7 +6,6 @@ import { createFundedKey, type FundedKeyOrder } from '../accounts/funded-keys.ts
 import { createSignIn } from '../accounts/sign-in.ts';
 import { createWalletKeys } from '../accounts/wallet-keys.ts';
 import { createWalletLinks } from '../accounts/wallet-links.ts';
-import { findEvmNetwork } from '../chains/evm-networks.ts';
 import type { Config } from '../config/config.ts';
 import { createWalletSignatures } from '../customers/wallet-signatures.ts';
 import { createPool } from '../db/pool.ts';
@@ -21,6 +20,7 @@ import type { Loop } from '../lib/loop.ts';
 import { createFacilitatorStore } from '../payments/facilitator-store.ts';
 import { registerNetworks } from '../payments/payment-store.ts';
 import { createSenderStore } from '../payments/sender-store.ts';
+import { createSvmSenderStore } from '../payments/svm-sender-store.ts';
 import type { Log } from '../ports/log.ts';
 import { createFinalityWatcher } from '../topups/finality.ts';
 import { createPaymentLookups } from '../topups/payment-lookups.ts';
@@ -33,19 +33,13 @@ import { createTopups } from '../topups/topups.ts';
 import type { Topups } from '../topups/types.ts';
 import { createAgentParts } from './agents.ts';
 import { forgetTask, ledgerTasks, startTasks, type Task } from './background.ts';
-import {
-  createEvmParts,
-  toEmbedded,
-  toFacilitatorNetwork,
-  tokenOf,
-  toOption,
-  toReceiver,
-  toSettlement,
-} from './evm.ts';
+import { createEvmParts, toEmbedded, toFacilitatorNetwork, tokenOf, toOption, toReceiver } from './evm.ts';
 import { createFacilitatorParts } from './facilitators.ts';
-import { checkReadiness } from './readiness.ts';
+import { createSettlementNetwork, environmentOf, requireKnownNetworks } from './network.ts';
+import { checkReadiness, evmReadiness, svmReadiness } from './readiness.ts';
 import type { Seams } from './seams.ts';
 import { createSpending } from './spending.ts';
+import { createSvmParts, toSvmFacilitatorNetwork, toSvmOption, toSvmReceiver } from './svm.ts';
 import { createWebhookParts } from './webhooks.ts';
 
 export type Services = ReturnType<typeof createServices>;
@@ -73,8 +67,9 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     cellCount: cells.length,
     log,
   });
-  const senderStore = createSenderStore(pool);
-  const evm = createEvmParts(config, { senderStore, clock, seams });
+  requireKnownNetworks(config);
+  const evm = createEvmParts(config, { senderStore: createSenderStore(pool), clock, seams });
+  const svm = createSvmParts(config, { store: createSvmSenderStore(pool), clock, seams });
   const embedded = createEmbeddedFacilitator(toEmbedded(evm), clock);
   const checks = createEip3009Checks(
     evm.map(({ network }) => ({ network: network.network, token: tokenOf(network) })),
@@ -82,13 +77,20 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   );
   const facilitators = createFacilitatorParts(
     config,
-    evm.map(parts => toFacilitatorNetwork(parts, checks, parts.sender && embedded)),
+    [
+      ...evm.map(parts => toFacilitatorNetwork(parts, checks, parts.sender && embedded)),
+      ...svm.map(toSvmFacilitatorNetwork),
+    ],
     { store: createFacilitatorStore(pool), log, clock, seams },
   );
+  const chains = [
+    ...evm.map(parts => ({ ...parts, blockTimeMs: parts.network.blockTimeMs })),
+    ...svm.map(parts => ({ ...parts, blockTimeMs: parts.network.slotMs })),
+  ];
   const networks = new Map(
-    evm.map(parts => {
+    chains.map(parts => {
       const { network } = parts.network;
-      return [network, toSettlement(parts, config, facilitators.listFor(network))] as const;
+      return [network, createSettlementNetwork(parts, config, facilitators.listFor(network))] as const;
     }),
   );
   const agentParts = createAgentParts(config, { pool, cells, clock });
@@ -122,7 +124,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   const reconciliation = createReconciliation({
     db: pool,
     cells,
-    receivers: evm.map(parts => toReceiver(parts, config.evmPayTo)),
+    receivers: [...evm.map(parts => toReceiver(parts, config.evmPayTo)), ...svm.map(toSvmReceiver)],
     reconciler,
     audit: createReceiptAudit({ db: pool, cells, settlement }),
   });
@@ -130,11 +132,11 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   const signatures = createWalletSignatures(evm.map(parts => parts.client));
   const signIn = createSignIn({ db: pool, clock, signatures, domains: config.siwxDomains });
   const apiKeys = createApiKeyCheck({ db: pool, clock });
-  const accounts = createAccounts(pool, network => findEvmNetwork(network)?.environment ?? 'live');
+  const accounts = createAccounts(pool, environmentOf);
   const channels = createChannels({ db: pool, clock });
   const { webhooks, dispatcher, outbound } = createWebhookParts(config, { pool, cells, clock, log, seams });
   const tasks = [
-    ...evm.flatMap(({ network, sender }): Task[] =>
+    ...chains.flatMap(({ network, sender }): Task[] =>
       sender
         ? [
             {
@@ -166,7 +168,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       await registerNetworks(
         pool,
         cell,
-        evm.map(parts => parts.network),
+        chains.map(parts => parts.network),
       );
     }
     spending.resume();
@@ -211,13 +213,17 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     /** Takes money that no payment explains out of the list, because a person dealt with it. */
     closeReceipt: reconciliation.close,
     accounts,
-    paymentOptions: evm.map(({ network }) => toOption(network, config.evmPayTo)),
+    /** EVM first: the published Venice client takes the first entry when it does not find Base's USDC. */
+    paymentOptions: [
+      ...evm.map(({ network }) => toOption(network, config.evmPayTo)),
+      ...svm.map(parts => toSvmOption(parts, facilitators.listFor(parts.network.network))),
+    ],
     readiness: checkReadiness({
       pool,
       databaseUrl: config.databaseUrl,
       cells,
-      evm,
-      settling: evm.map(({ network: { network, title } }) => ({
+      networks: [...evm.map(evmReadiness), ...svm.map(svmReadiness)],
+      settling: chains.map(({ network: { network, title } }) => ({
         network,
         title,
         facilitators: facilitators.listFor(network),
@@ -238,7 +244,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
         await stopWork();
         await work();
       } finally {
-        for (const { sender } of evm) sender?.forget();
+        for (const { sender } of chains) sender?.forget();
         await start();
         paused = false;
       }

@@ -60,6 +60,15 @@ export interface Topups {
   topUp(request: TopupRequest): Promise<TopupOutcome>;
 }
 
+/** What only a payment on Solana needs. */
+export interface SolanaTerms {
+  /** The receiver's token account and the program of the token. */
+  tokenAccount: string;
+  tokenProgram: string;
+  /** Who pays the fee of a payment that is offered now; undefined while there is nobody. */
+  feePayer: () => string | undefined;
+}
+
 /** One way to pay, as data; the surfaces render it. */
 export interface PaymentOption {
   scheme: 'exact';
@@ -73,8 +82,7 @@ export interface PaymentOption {
   assetDecimals: number;
   payTo: string;
   maxTimeoutSeconds: number;
-  /** What a client needs to sign: the EIP-712 name and version of the token, or who pays Solana's fee. */
+  /** What a client needs to sign, e.g. the EIP-712 name and version of the token. */
   extra: Record<string, string>;
-  /** On Solana: the receiver's token account and the program of the token. */
-  solana?: { tokenAccount: string; tokenProgram: string };
+  solana?: SolanaTerms;
 }

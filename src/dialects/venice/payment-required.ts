@@ -1,6 +1,6 @@
 import { encodeBase64Json } from '../../lib/base64.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
-import { offerExtra } from '../../protocols/x402-offer.ts';
+import { offerExtra, offeredNow } from '../../protocols/x402-offer.ts';
 import type { PaymentOption } from '../../topups/types.ts';
 import { PROOF_HEADERS } from './headers.ts';
 import { MINIMUM_TO_CONSUME, MINIMUM_TOPUP, SUGGESTED_TOPUP } from './limits.ts';
@@ -39,11 +39,14 @@ function requirement(option: PaymentOption, nanoUsd: bigint) {
 
 /**
  * Makes the price list of the top-up route. It names no resource and carries no challenge, so one rendering
- * serves every caller, except where Solana's memo must be new each time.
+ * serves every caller, except on Solana, where the memo must be new each time.
  */
 export function topupOffer(options: readonly PaymentOption[], nanoUsd: bigint): () => PaymentRequired {
   const render = () => {
-    const document = { x402Version: 2, accepts: options.map(option => requirement(option, nanoUsd)) };
+    const document = {
+      x402Version: 2,
+      accepts: offeredNow(options).map(option => requirement(option, nanoUsd)),
+    };
     return { body: JSON.stringify(document), header: encodeBase64Json(document) };
   };
   if (options.some(({ solana }) => solana !== undefined)) return render;
@@ -61,7 +64,7 @@ function informative(error: string, asked: AskedResource, options: readonly Paym
     x402Version: 2,
     error,
     resource: { url, description: DESCRIPTION, mimeType: 'application/json' },
-    accepts: options.map(option => ({
+    accepts: offeredNow(options).map(option => ({
       ...requirement(option, SUGGESTED_TOPUP),
       ...(option.network.startsWith('solana:') && { network: option.networkAlias }),
     })),

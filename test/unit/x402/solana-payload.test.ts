@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { encodeBase64Json } from '../../../src/lib/base64.ts';
 import { GatewayError } from '../../../src/lib/errors.ts';
 import { decodeExactPayment } from '../../../src/protocols/x402-exact.ts';
-import { offerExtra } from '../../../src/protocols/x402-offer.ts';
+import { offerExtra, offeredNow } from '../../../src/protocols/x402-offer.ts';
 import {
   buildTransaction,
   memo,
@@ -33,7 +33,11 @@ const options = [
     networkAlias: 'solana',
     asset: usdc.address,
     payTo,
-    solana: { tokenAccount: tokenAccountOf(payTo), tokenProgram: usdc.tokenProgram },
+    solana: {
+      tokenAccount: tokenAccountOf(payTo),
+      tokenProgram: usdc.tokenProgram,
+      feePayer: (): string | undefined => feePayer,
+    },
   },
 ];
 const accepted = {
@@ -201,8 +205,17 @@ describe('an offer', () => {
     const [evm, solana] = options.map(option => ({ ...option, extra: { name: 'USD Coin' } }));
     if (!evm || !solana) throw new Error('two options');
     expect(offerExtra(evm)).toEqual({ name: 'USD Coin' });
+    expect(offerExtra(solana)).toMatchObject({ name: 'USD Coin', feePayer });
     const memos = Array.from({ length: 100 }, () => offerExtra(solana)['memo']);
     expect(new Set(memos).size).toBe(100);
     for (const text of memos) expect(text).toMatch(/^[0-9a-f]{32}$/);
+  });
+
+  it('is not made on Solana while nobody pays the fee', () => {
+    const [evm, solana] = options.map(option => ({ ...option, extra: {} }));
+    if (!evm || !solana?.solana) throw new Error('two options');
+    const unpaid = { ...solana, solana: { ...solana.solana, feePayer: () => undefined } };
+    expect(offeredNow([evm, solana])).toHaveLength(2);
+    expect(offeredNow([evm, unpaid])).toEqual([evm]);
   });
 });
