@@ -133,6 +133,32 @@ describe('docker-compose.yml', () => {
   });
 });
 
+describe('docker-compose.test-money.yml', () => {
+  interface Addition {
+    services: Record<string, { environment: Record<string, string>; secrets: string[] }>;
+    secrets: Record<string, { file: string }>;
+  }
+  const addition = parseDocument(readProjectFile('docker-compose.test-money.yml')).toJS() as Addition;
+
+  it('adds Base Sepolia to the gateway and nothing else', () => {
+    const { environment = {}, secrets = [] } = addition.services['gateway'] ?? {};
+    expect(Object.keys(addition.services)).toEqual(['gateway']);
+    expect(addition.secrets).toEqual({ base_sepolia_rpc_url: { file: './secrets/base_sepolia_rpc_url' } });
+    expect(secrets).toEqual(['base_sepolia_rpc_url']);
+    const url = 'https://sepolia.example.com/token';
+    for (const secret of secrets) writeFileSync(path.join(folder, secret), url);
+    const added = Object.entries(environment).map(([name, value]) => [
+      name,
+      value.replace('/run/secrets', folder),
+    ]);
+    const merged = { ...environmentOf('gateway'), ...(Object.fromEntries(added) as Record<string, string>) };
+    expect(loadConfig('serve', merged)).toMatchObject({
+      networks: ['eip155:8453', 'eip155:84532'],
+      rpcUrls: { BASE_SEPOLIA_RPC_URL: url },
+    });
+  });
+});
+
 function imageHasHealthCheck(): boolean {
   return readDockerfile().some(({ keyword }) => keyword === 'HEALTHCHECK');
 }

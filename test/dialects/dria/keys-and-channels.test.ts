@@ -1,5 +1,7 @@
 import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { hashApiKey } from '../../../src/customers/api-key-format.ts';
+import { revokeApiKey } from '../../../src/customers/api-keys.ts';
 import { deleteOldMessages, insertMessage } from '../../../src/customers/channel-messages.ts';
 import { createCustomer } from '../../../src/customers/customers.ts';
 import { newId } from '../../../src/lib/ids.ts';
@@ -78,6 +80,33 @@ describe('a registered wallet', () => {
     const account = privateKeyToAccount(generatePrivateKey());
     const answer = await register({ ...(await registration(account)), environment: 'test' });
     expect(answer.statusCode).toBe(400);
+  });
+});
+
+describe('a key that is revoked', () => {
+  it('ends on every gateway of one database', async () => {
+    const replica = await startGateway({ replicaOf: gateway });
+    try {
+      const [key, other] = await Promise.all([createKey(gateway), createKey(gateway)]);
+      const status = async ({ app }: TestGateway, apiKey: string) => {
+        const headers = { authorization: `Bearer ${apiKey}` };
+        return (await app.inject({ url: '/v1/credits/balance', headers })).statusCode;
+      };
+      // Both remember the key now.
+      expect([await status(gateway, key), await status(replica, key)]).toEqual([200, 200]);
+      const { rows } = await gateway.sql.query<{ key_id: string; customer_id: string }>(
+        'SELECT key_id, customer_id FROM directory.api_key WHERE key_hash = $1',
+        [hashApiKey('dria', key)],
+      );
+      const [{ key_id: keyId, customer_id: customerId } = expect.unreachable()] = rows;
+      expect(await revokeApiKey(gateway.sql, { keyId, customerId })).toBe(true);
+      for (const each of [gateway, replica]) {
+        await expect.poll(() => status(each, key), { timeout: 10_000 }).toBe(401);
+        expect(await status(each, other)).toBe(200);
+      }
+    } finally {
+      await replica.stop();
+    }
   });
 });
 

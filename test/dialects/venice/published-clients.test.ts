@@ -1,5 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -8,6 +10,7 @@ import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { CLIENTS_FOLDER } from '../../../scripts/clients.ts';
 import { startVeniceClient, type VeniceClientProcess } from '../../../scripts/venice-client.ts';
+import { freePort } from '../../../src/local/free-port.ts';
 import { mintUsdc, usdcBalance } from '../../support/chain.ts';
 import { startGateway, type TestGateway } from '../../support/gateway.ts';
 
@@ -43,8 +46,11 @@ function startClient(privateKey: string): VeniceClientProcess {
   return client;
 }
 
-async function payWithX402Fetch(request: Record<string, unknown>): Promise<Record<string, unknown>> {
-  const child = spawn(process.execPath, [path.join(CLIENTS_FOLDER, 'x402-fetch-process.mjs')], {
+const payWithX402Fetch = (request: object) => runClient('x402-fetch-process.mjs', request);
+const readWithSignIn = (request: object) => runClient('siwx-process.mjs', request);
+
+async function runClient(script: string, request: object): Promise<Record<string, unknown>> {
+  const child = spawn(process.execPath, [path.join(CLIENTS_FOLDER, script)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   child.stdin.write(`${JSON.stringify(request)}\n`);
@@ -130,6 +136,90 @@ describe('@x402/fetch 2.27.0', () => {
     expect(await usdcBalance(wallet.address)).toBe(100_000_000n);
   });
 });
+
+describe('@x402/fetch 2.27.0 with the sign-in extension of @x402/extensions', () => {
+  const url = () => `${ownOrigin}/api/v1/x402/balance/{wallet}`;
+  const signedIn = [
+    { status: 402, sentHeaders: [] },
+    { status: 200, sentHeaders: ['sign-in-with-x'] },
+  ];
+  let signingGateway: TestGateway;
+  let ownOrigin: string;
+
+  // This client signs only for the origin that answers, so the gateway has to know its own.
+  beforeAll(async () => {
+    const port = await freePort();
+    ownOrigin = `http://127.0.0.1:${port}`;
+    signingGateway = await startGateway({ settings: { PUBLIC_ORIGIN: ownOrigin } });
+    await signingGateway.app.listen({ host: '127.0.0.1', port });
+  });
+
+  afterAll(async () => {
+    await signingGateway?.stop();
+  });
+
+  it('answers the challenge with an EVM key', async () => {
+    const { privateKey, address } = await createWallet(0n);
+    const answer = await readWithSignIn({ url: url(), privateKey });
+    expect(answer).toMatchObject({
+      status: 200,
+      body: { success: true, data: { walletAddress: address.toLowerCase(), balanceUsd: 0 } },
+      requests: signedIn,
+    });
+  });
+
+  it('answers the challenge with a Solana key', async () => {
+    const answer = await readWithSignIn({ url: url(), seed: randomBytes(32).toString('hex') });
+    expect(answer).toMatchObject({
+      status: 200,
+      body: { success: true, data: { walletAddress: answer['address'], balanceUsd: 0 } },
+      requests: signedIn,
+    });
+  });
+
+  it('does not sign for a gateway that says it is somewhere else', async () => {
+    const { privateKey } = await createWallet(0n);
+    const elsewhere = `${apiUrl}/api/v1/x402/balance/{wallet}`;
+    const answer = await readWithSignIn({ url: elsewhere, privateKey });
+    expect(answer).toMatchObject({ error: expect.any(String), requests: [{ status: 402 }] });
+  });
+});
+
+describe('one captured proof of venice-x402-client', () => {
+  it('is good once', async () => {
+    const { privateKey, address } = await createWallet(0n);
+    const proof = await captureProof(privateKey);
+    const read = () =>
+      gateway.app.inject({
+        url: `/api/v1/x402/balance/${address}`,
+        headers: { 'x-sign-in-with-x': proof },
+      });
+    expect((await read()).statusCode).toBe(200);
+    expect((await read()).statusCode).toBe(401);
+  });
+});
+
+/** The proof of a call that reaches nobody but us. */
+async function captureProof(privateKey: string): Promise<string> {
+  let proof = '';
+  const trap = createServer((request, response) => {
+    proof = String(request.headers['x-sign-in-with-x']);
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end('{"success":true,"data":{"balanceUsd":0}}');
+  });
+  await new Promise<void>(resolve => {
+    trap.listen(0, '127.0.0.1', resolve);
+  });
+  const client = startVeniceClient({
+    apiUrl: `http://127.0.0.1:${(trap.address() as AddressInfo).port}`,
+    privateKey,
+  });
+  clients.add(client);
+  await client.call('getBalance');
+  trap.closeAllConnections();
+  trap.close();
+  return proof;
+}
 
 describe('curl', () => {
   it.each([
