@@ -4,6 +4,7 @@ import type { EvmClient } from '../ports/evm-client.ts';
 import type { OwnTransactions, SettleResult } from '../ports/facilitator.ts';
 import type { SenderStore, SignedTransaction } from '../ports/sender-store.ts';
 import { createGasPrice } from './evm-gas-price.ts';
+import { createSigningQueue } from './evm-signing-queue.ts';
 import { type OutgoingCall, offeredFees, type SigningKey, signTransaction } from './evm-transaction.ts';
 import { createSenderMaintenance } from './sender-maintenance.ts';
 
@@ -42,15 +43,14 @@ export interface EvmSenderOptions extends SigningKey {
 
 /** What one payment may wait for before the next one gets its turn. */
 const CHAIN_READ_TIMEOUT_MS = 5_000;
-const SIGN_TIMEOUT_MS = 10_000;
 
 const CAPACITY_MAX_AGE_MS = 1_000;
 
 /**
  * Order of events: guess the nonce, sign, store hash and bytes under the database's nonce lock, send. A
  * crash before the store leaves nothing that could be on the chain; a crash after it leaves the bytes to be
- * sent again. Inside one process the guesses are made one after another, so they rarely miss; the chain is
- * never asked while others wait for their turn.
+ * sent again. Inside one process the guesses are made in turn, so they rarely miss; the chain is never asked
+ * while others wait for their turn.
  */
 export function createEvmSender(options: EvmSenderOptions): EvmSender {
   const { client, store, clock, address } = options;
@@ -58,46 +58,23 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
   const signing = { chainId: options.chainId, privateKey: options.privateKey };
   const gasPrice = createGasPrice(client, clock, options.maxGasPriceWei);
   const maintenance = createSenderMaintenance({ client, store, clock, key, signing, gasPrice });
-  let nextNonce: bigint | undefined;
-  let queue: Promise<unknown> = Promise.resolve();
+  const queue = createSigningQueue(store, key);
   let capacity: { readAtMs: number; answer: Promise<SenderCapacity> } | undefined;
 
   const readChain = <T>(work: Promise<T>) => withDeadline('the node', CHAIN_READ_TIMEOUT_MS, work);
 
-  async function signAndStore(
-    paymentId: string,
-    call: OutgoingCall,
-    price: bigint,
-    firstNonce: bigint,
-  ): Promise<SignedTransaction> {
-    const sign = (nonce: bigint) => signTransaction(signing, nonce, call, offeredFees(price));
-    const guessed = sign(nextNonce ?? firstNonce);
-    const outcome = await store.store(key, paymentId, guessed);
-    if (outcome.kind === 'existing') return outcome.transaction;
-    // Another replica took the nonce, and guessing again it could lose for ever: the lock makes it its turn.
-    const signed = outcome.kind === 'stored' ? guessed : await store.storeLocked(key, paymentId, sign);
-    nextNonce = signed.nonce + 1n;
-    return signed;
-  }
-
-  /** One signer at a time per process; one that fails or hangs must not stop the next. */
-  function enqueue<T>(work: () => Promise<T>): Promise<T> {
-    const limited = () => withDeadline('signing', SIGN_TIMEOUT_MS, work());
-    const result = queue.then(limited, limited);
-    queue = result.catch(() => undefined);
-    return result;
-  }
-
   async function signOnce(paymentId: string, call: OutgoingCall): Promise<SignedTransaction> {
     const price = await readChain(gasPrice());
-    const known = nextNonce;
     const firstNonce =
-      known ?? (await store.initialise(key, await readChain(client.transactionCount(address))));
-    const sign = () => enqueue(() => signAndStore(paymentId, call, price, firstNonce));
-    const signed = await sign();
+      queue.nextNonce() ?? (await store.initialise(key, await readChain(client.transactionCount(address))));
+    const request = {
+      paymentId,
+      sign: (nonce: bigint) => signTransaction(signing, nonce, call, offeredFees(price)),
+    };
+    const signed = await queue.sign(request, firstNonce);
     if (signed.nonce >= maintenance.minedForGood() || !(await isLost(paymentId, signed))) return signed;
     await store.supersede(key, signed);
-    return await sign();
+    return await queue.sign(request, firstNonce);
   }
 
   /** The nonce is mined, but by none of ours: somebody used the key by hand. */
@@ -124,7 +101,7 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
         signed = await signOnce(paymentId, call);
       } catch (error) {
         // Whether the bytes were stored is unknown when the database dies here, so this is no proof either way.
-        nextNonce = undefined;
+        queue.forget();
         return { kind: 'unknown', message: error instanceof Error ? error.message : 'signing failed' };
       }
       // The answer of the node does not matter: a lost answer and "already known" are successes we cannot see.
@@ -145,7 +122,7 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
       return capacity.answer;
     },
     forget() {
-      nextNonce = undefined;
+      queue.forget();
       capacity = undefined;
       maintenance.forget();
     },

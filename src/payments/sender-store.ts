@@ -2,7 +2,13 @@ import type { Pool } from 'pg';
 import type { Queryable } from '../db/queryable.ts';
 import { withTransaction } from '../db/transaction.ts';
 import { assert } from '../lib/assert.ts';
-import type { SenderKey, SenderStore, SignedTransaction, StoreOutcome } from '../ports/sender-store.ts';
+import type {
+  SenderKey,
+  SenderStore,
+  SignedPayment,
+  SignedTransaction,
+  StoreOutcome,
+} from '../ports/sender-store.ts';
 
 interface TransactionRow {
   nonce: string;
@@ -15,23 +21,64 @@ const toTransaction = (row: TransactionRow): SignedTransaction => ({ ...row, non
 /** A payment is signed once, and again for each time its nonce was lost or its fee raised. */
 const MAX_HASHES_PER_PAYMENT = 50;
 
+/** One statement and so one commit; the function is called for one payment after the other. */
 async function storeSigned(
   db: Queryable,
   { network, sender }: SenderKey,
-  paymentId: string,
-  signed: SignedTransaction,
-): Promise<StoreOutcome> {
+  guesses: readonly SignedPayment[],
+): Promise<StoreOutcome[]> {
   const result = await db.query<TransactionRow & { outcome: 'stored' | 'existing' | 'stale' }>({
-    name: 'directory.store_signed_transaction',
-    text: 'SELECT outcome, nonce, hash, raw FROM directory.store_signed_transaction($1, $2, $3, $4, $5, $6)',
-    values: [network, sender, signed.nonce, signed.hash, signed.raw, paymentId],
+    name: 'directory.store_signed_transactions',
+    text: `SELECT s.outcome, s.nonce, s.hash, s.raw
+           FROM unnest($3::bigint[], $4::text[], $5::text[], $6::uuid[]) WITH ORDINALITY
+                  AS g (nonce, hash, raw, payment_id, position)
+           CROSS JOIN LATERAL
+             directory.store_signed_transaction($1, $2, g.nonce, g.hash, g.raw, g.payment_id) AS s
+           ORDER BY g.position`,
+    values: [
+      network,
+      sender,
+      guesses.map(({ signed }) => signed.nonce),
+      guesses.map(({ signed }) => signed.hash),
+      guesses.map(({ signed }) => signed.raw),
+      guesses.map(({ paymentId }) => paymentId),
+    ],
   });
-  const [row] = result.rows;
-  assert(row, 'store_signed_transaction answers one row');
-  const { outcome, ...transaction } = row;
-  if (outcome === 'stored') return { kind: 'stored' };
-  if (outcome === 'existing') return { kind: 'existing', transaction: toTransaction(transaction) };
-  return { kind: 'stale', nextNonce: BigInt(row.nonce) };
+  assert(result.rows.length === guesses.length, 'every guess has an outcome');
+  return result.rows.map(({ outcome, ...row }): StoreOutcome => {
+    if (outcome === 'stored') return { kind: 'stored' };
+    if (outcome === 'existing') return { kind: 'existing', transaction: toTransaction(row) };
+    return { kind: 'stale', nextNonce: BigInt(row.nonce) };
+  });
+}
+
+type SigningRequests = Parameters<SenderStore['storeLocked']>[1];
+
+/**
+ * Signs from the next nonce on, which the caller has locked. A payment that has live bytes needs no nonce, and
+ * those behind it are signed again with the one it left: each pass ends at least its first.
+ */
+async function signLocked(
+  db: Queryable,
+  key: SenderKey,
+  requests: SigningRequests,
+  next: bigint,
+): Promise<SignedTransaction[]> {
+  const guesses = requests.map(({ paymentId, sign }, index) => ({
+    paymentId,
+    signed: sign(next + BigInt(index)),
+  }));
+  const outcomes = await storeSigned(db, key, guesses);
+  const results = outcomes.map((outcome, index) => {
+    if (outcome.kind === 'existing') return outcome.transaction;
+    return outcome.kind === 'stored' ? guesses[index]?.signed : undefined;
+  });
+  const first = outcomes.find(outcome => outcome.kind === 'stale');
+  if (!first) return results as SignedTransaction[];
+  assert(results[0], 'nobody takes a nonce that is locked');
+  const stale = requests.filter((_, index) => results[index] === undefined);
+  const again = (await signLocked(db, key, stale, first.nextNonce)).values();
+  return results.map(result => result ?? (again.next().value as SignedTransaction));
 }
 
 /** Keeps nonces and signed bytes in the directory, where every replica sees them. */
@@ -51,8 +98,8 @@ export function createSenderStore(pool: Pool): SenderStore {
       assert(row, 'an upsert answers its row');
       return BigInt(row.next_nonce);
     },
-    store: (key, paymentId, signed) => storeSigned(pool, key, paymentId, signed),
-    storeLocked: (key, paymentId, sign) =>
+    store: (key, guesses) => storeSigned(pool, key, guesses),
+    storeLocked: (key, requests) =>
       withTransaction(pool, async locked => {
         const { rows } = await locked.query<{ next_nonce: string }>({
           name: 'directory.lock_sender',
@@ -61,10 +108,7 @@ export function createSenderStore(pool: Pool): SenderStore {
           values: [key.network, key.sender],
         });
         assert(rows[0], 'the sender was initialised');
-        const signed = sign(BigInt(rows[0].next_nonce));
-        const outcome = await storeSigned(locked, key, paymentId, signed);
-        assert(outcome.kind !== 'stale', 'nobody takes a nonce that is locked');
-        return outcome.kind === 'existing' ? outcome.transaction : signed;
+        return signLocked(locked, key, requests, BigInt(rows[0].next_nonce));
       }),
     async replace({ network, sender }, old, signed) {
       const result = await db.query<{ done: boolean }>({

@@ -7,6 +7,12 @@ export interface SignedTransaction {
   raw: string;
 }
 
+/** The bytes that were signed for a payment. */
+export interface SignedPayment {
+  paymentId: string;
+  signed: SignedTransaction;
+}
+
 export type StoreOutcome =
   | { kind: 'stored' }
   /** The payment was signed before: those bytes are the ones to send. */
@@ -36,17 +42,19 @@ export interface WaitingTransactions {
 export interface SenderStore {
   /** Raises our next nonce to the chain's, so that transactions made elsewhere with the key do no harm. */
   initialise(key: SenderKey, mined: bigint): Promise<bigint>;
-  /** Stores a payment's bytes if their nonce is the next one and the payment has no live transaction. */
-  store(key: SenderKey, paymentId: string, signed: SignedTransaction): Promise<StoreOutcome>;
   /**
-   * As {@link store}, with the next nonce held under its row lock while `sign` runs: for a sender whose guess was
-   * wrong, and that could lose every further guess to a faster replica. Never `stale`.
+   * Stores the bytes of each payment if their nonce is the next one and the payment has no live transaction.
+   * @param guesses with consecutive nonces; all are stored in one commit. @returns an outcome for each
+   */
+  store(key: SenderKey, guesses: readonly SignedPayment[]): Promise<StoreOutcome[]>;
+  /**
+   * As {@link store}, with the next nonce held under its row lock while each `sign` runs: for a sender whose
+   * guess was wrong, and that could lose every further guess to a faster replica. Never `stale`.
    */
   storeLocked(
     key: SenderKey,
-    paymentId: string,
-    sign: (nonce: bigint) => SignedTransaction,
-  ): Promise<SignedTransaction>;
+    requests: readonly { paymentId: string; sign(nonce: bigint): SignedTransaction }[],
+  ): Promise<SignedTransaction[]>;
   /** Stores other bytes with the same nonce in the place of `old`. @returns false when `old` is not live. */
   replace(key: SenderKey, old: SignedTransaction, signed: SignedTransaction): Promise<boolean>;
   /** Gives a payment's transaction up, because its nonce was taken by another: the payment is signed anew. */
