@@ -15,6 +15,7 @@ const SUITES: Record<string, { file: string; about: string }> = {
     file: './siwx.ts',
     about: 'sign-in proofs checked per second, alone and over HTTP, against viem and @x402/extensions',
   },
+  topup: { file: './topup.ts', about: 'paid top-ups per second, against @x402/express' },
   ledger: { file: './ledger.ts', about: 'spending per second, against plain transactions' },
 };
 
