@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import { ADMIN_PREFIX, adminApi } from './admin/admin-api.ts';
 import type { Config } from './config/config.ts';
+import { AITOPUP_PREFIX, aitopupDialect } from './dialects/aitopup/index.ts';
 import { DRIA_PREFIX, driaDialect } from './dialects/dria/index.ts';
 import { mobulaDialect } from './dialects/mobula/index.ts';
 import { veniceDialect } from './dialects/venice/index.ts';
@@ -90,9 +91,24 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       clock: options.clock,
     });
   }
+  if (config.dialects.includes('aitopup')) {
+    await app.register(aitopupDialect, {
+      prefix: AITOPUP_PREFIX,
+      apiKeys: services.apiKeys,
+      sentTopups: services.sentTopups,
+      webhooks: services.webhooks,
+      topups: services.topups,
+      paymentLookups: services.paymentLookups,
+      paymentOptions: services.paymentOptions,
+      publicOrigin: config.publicOrigin,
+      amountRange: config.sentTopups.amountRange,
+      rateLimits: config.rateLimits,
+      clock: options.clock,
+    });
+  }
   if (config.adminApiKey) {
-    const { webhooks } = services;
-    await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey, webhooks });
+    const { webhooks, vouchers } = services;
+    await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey, webhooks, vouchers });
   }
   if (config.dialects.includes('mobula') && services.agents) {
     await app.register(mobulaDialect, {

@@ -47,7 +47,17 @@ const TOP = new Set(['cli', 'app', 'services', 'readiness', 'commands']);
 const PACKAGE_OWNERS: Record<string, readonly string[]> = {
   pg: ['db', ...TOP],
   'node-pg-migrate': ['db'],
-  'drizzle-orm': ['db', 'ledger', 'customers', 'payments', 'webhooks', 'topups', 'subscriptions', 'admin'],
+  'drizzle-orm': [
+    'db',
+    'ledger',
+    'customers',
+    'payments',
+    'webhooks',
+    'topups',
+    'subscriptions',
+    'vouchers',
+    'admin',
+  ],
   '@x402/core': ['facilitators', 'protocols'],
   '@x402/evm': ['facilitators'],
   secp256k1: ['lib'],

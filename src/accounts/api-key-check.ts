@@ -57,7 +57,8 @@ export function createApiKeyCheck({
       if (key.allowed?.has(callerAddress) === false) {
         throw new GatewayError('address_not_allowed', 'the API key may not be used from this address');
       }
-      return { keyId: key.keyId, customer: key.customer, environment: key.environment };
+      const { keyId, customer, environment, spendingCapNanoUsd } = key;
+      return { keyId, customer, environment, spendingCapNanoUsd };
     },
   };
 }

@@ -51,6 +51,8 @@ export interface KeyHolder {
   keyId: string;
   customer: Customer;
   environment: Environment;
+  /** What the key may spend in a calendar month, in nano-USD; no limit when absent. */
+  spendingCapNanoUsd?: bigint | undefined;
 }
 
 export interface ApiKeys {

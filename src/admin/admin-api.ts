@@ -1,7 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../lib/errors.ts';
+import type { Vouchers } from '../vouchers/redeem.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
+import { adminVoucherRoutes } from './vouchers.ts';
 import { adminWebhookRoutes } from './webhooks.ts';
 
 /** Where every route of the operator's API lies. */
@@ -11,6 +13,7 @@ export interface AdminOptions {
   /** `ADMIN_API_KEY`: who knows it is the operator. */
   apiKey: string;
   webhooks: Webhooks;
+  vouchers: Vouchers;
 }
 
 /**
@@ -30,6 +33,7 @@ export async function adminApi(app: FastifyInstance, options: AdminOptions): Pro
     throw new GatewayError('not_found', `there is no route ${request.method} ${request.url.split('?')[0]}`);
   });
   adminWebhookRoutes(app, options.webhooks);
+  adminVoucherRoutes(app, options.vouchers);
 }
 
 function digest(key: string): Buffer {

@@ -77,6 +77,7 @@ export async function dev(): Promise<void> {
 
   const apiKeys: SandboxOptions['apiKeys'] = {
     dria: order => services.createFundedKey({ ...order, dialect: 'dria' }),
+    aitopup: order => services.createFundedKey({ ...order, dialect: 'aitopup' }),
   };
   const sandbox = { publicOrigin: origin, databaseUrl, networks: chains, apiKeys, reset };
   const app = await buildApp({ config, services, log, clock: systemClock, sandbox });

@@ -6,6 +6,7 @@ import { readSvmKey } from '../lib/svm-key.ts';
 import { EMBEDDED, type FacilitatorSettings, isLoopbackUrl, parseFacilitators } from './facilitators.ts';
 import { ConfigError, readValues, type Values } from './read.ts';
 import { RPC_SETTINGS, type RpcSetting, SETTINGS } from './settings.ts';
+import { parseTopups, type TopupConfig } from './topups.ts';
 import {
   describeConfirmations,
   isEvmPrivateKey,
@@ -16,7 +17,7 @@ import {
 } from './values.ts';
 import { parseEncryptionKeys, parseWebhooks, type WebhookConfig } from './webhooks.ts';
 
-const DIALECT_NAMES = ['venice', 'mobula', 'dria'] as const;
+const DIALECT_NAMES = ['venice', 'mobula', 'dria', 'aitopup'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -51,6 +52,7 @@ export interface Config extends FacilitatorSettings {
   /** Empty: the dialect mobula is not served. */
   mppSecretKey: string;
   creditsPerUsd: bigint;
+  sentTopups: TopupConfig;
   siwxDomains: readonly string[];
   /** CIDRs of the load balancers, or false. */
   trustProxy: false | string[];
@@ -142,6 +144,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     webhooks: parseWebhooks(values, problems),
     mppSecretKey: values.MPP_SECRET_KEY,
     creditsPerUsd: /^\d+$/.test(values.CREDITS_PER_USD) ? BigInt(values.CREDITS_PER_USD) : 0n,
+    sentTopups: parseTopups(values, problems),
     siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
     trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
     rateLimits: values.RATE_LIMITS === 'on',
@@ -184,6 +187,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     evmPrivateKey: mask(config.evmPrivateKey),
     svmPrivateKey: mask(config.svmPrivateKey),
     adminApiKey: mask(config.adminApiKey),
+    sentTopups: { ...config.sentTopups, deliverySecret: mask(config.sentTopups.deliverySecret) },
     dataEncryptionKeys: mask(config.dataEncryptionKeys.length > 0 ? 'set' : ''),
     facilitatorHeaders: Object.fromEntries(Object.keys(config.facilitatorHeaders).map(url => [url, '(set)'])),
     mppSecretKey: mask(config.mppSecretKey),

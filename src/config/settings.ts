@@ -6,7 +6,7 @@ export const SETTINGS = {
   DATABASE_URL: { fallback: '', about: 'PostgreSQL 15 or newer', secret: true },
   DATA_DIR: { fallback: '.data', about: 'where the sandbox keeps its database and chains' },
   LOG_LEVEL: { fallback: 'info', about: 'fatal, error, warn, info, debug, trace or silent' },
-  DIALECTS: { fallback: 'venice,mobula,dria', about: 'wire dialects to mount, comma-separated' },
+  DIALECTS: { fallback: 'venice,mobula,dria,aitopup', about: 'wire dialects to mount, comma-separated' },
   NETWORKS: { fallback: 'eip155:8453', about: 'CAIP-2 networks to accept, comma-separated' },
   EVM_PAY_TO: { fallback: '', about: 'address that receives USDC on EVM networks' },
   EVM_PRIVATE_KEY: { fallback: '', about: 'key that pays gas for the embedded facilitator', secret: true },
@@ -34,6 +34,13 @@ export const SETTINGS = {
     about: 'key of the operator’s API, 32 characters or more (off without)',
     secret: true,
   },
+  TOPUP_MIN_CENTS: { fallback: '100', about: 'smallest top-up that a key may send to somebody' },
+  TOPUP_MAX_CENTS: { fallback: '50000', about: 'largest top-up that a key may send to somebody' },
+  DELIVERY_URL: {
+    fallback: '',
+    about: 'your endpoint that delivers live top-ups (without: a voucher’s code is the delivery)',
+  },
+  DELIVERY_SECRET: { fallback: '', about: 'whsec_… that signs what it is asked', secret: true },
   DATA_ENCRYPTION_KEY: {
     fallback: '',
     about: 'seals webhook secrets and voucher codes: base64 of 32 bytes; a list to change it, newest first',

@@ -5,6 +5,7 @@ import type { Environment } from '../ports/environment.ts';
 export const API_KEY_PREFIXES = {
   dria: { live: 'dkn_live_', test: 'dkn_test_' },
   mobula: { live: 'mbl_', test: 'mbl_test_' },
+  aitopup: { live: 'ak_live_', test: 'ak_staging_' },
 } as const satisfies Record<string, Record<Environment, string>>;
 
 /** A dialect whose callers present keys. */

@@ -15,6 +15,8 @@ export interface ApiKey {
   lastFour: string;
   /** CIDRs; empty means that any address may use the key. */
   allowedAddresses: readonly string[];
+  /** Nano-USD in a calendar month; undefined for no limit but the customer's credit. */
+  spendingCapNanoUsd: bigint | undefined;
   createdAt: Date;
   expiresAt: Date | undefined;
   revokedAt: Date | undefined;
@@ -31,13 +33,14 @@ interface ApiKeyRow {
   environment: Environment;
   last_four: string;
   allowed_addresses: string[];
+  spending_cap: string | null;
   created_at: Date;
   expires_at: Date | null;
   revoked_at: Date | null;
 }
 
 const COLUMNS =
-  'k.key_id, k.dialect, k.environment, k.last_four, k.allowed_addresses::text[], k.created_at, k.expires_at, k.revoked_at';
+  'k.key_id, k.dialect, k.environment, k.last_four, k.allowed_addresses::text[], k.spending_cap, k.created_at, k.expires_at, k.revoked_at';
 
 function toApiKey(row: ApiKeyRow): ApiKey {
   return {
@@ -46,6 +49,7 @@ function toApiKey(row: ApiKeyRow): ApiKey {
     environment: row.environment,
     lastFour: row.last_four,
     allowedAddresses: row.allowed_addresses,
+    spendingCapNanoUsd: row.spending_cap === null ? undefined : BigInt(row.spending_cap),
     createdAt: row.created_at,
     expiresAt: row.expires_at ?? undefined,
     revokedAt: row.revoked_at ?? undefined,
@@ -63,6 +67,8 @@ export interface NewApiKey {
   allowedAddresses?: readonly string[];
   /** A key that is known already, by its id; storing it again does nothing. Made up when absent. */
   known?: { keyId: string; apiKey: string };
+  /** Nano-USD in a calendar month; no limit when absent. */
+  spendingCapNanoUsd?: bigint;
 }
 
 /** Makes a key for a customer. @returns the key, which is not stored and cannot be shown again. */
@@ -80,8 +86,8 @@ export async function createApiKey(
     name: 'directory.create_api_key',
     // network() clears what is not part of the network, which the type cidr would refuse.
     text: `INSERT INTO directory.api_key (key_hash, key_id, customer_id, environment, dialect, last_four,
-             allowed_addresses, expires_at)
-           SELECT $1, $2, $3, $4, $5, $6, ARRAY(SELECT network(a::inet) FROM unnest($7::text[]) a), $8
+             allowed_addresses, expires_at, spending_cap)
+           SELECT $1, $2, $3, $4, $5, $6, ARRAY(SELECT network(a::inet) FROM unnest($7::text[]) a), $8, $9
            ON CONFLICT DO NOTHING`,
     values: [
       hashApiKey(key.dialect, apiKey),
@@ -92,6 +98,7 @@ export async function createApiKey(
       apiKey.slice(-4),
       allowedAddresses,
       key.expiresAt ?? null,
+      key.spendingCapNanoUsd ?? null,
     ],
   });
   return { keyId, apiKey };

@@ -53,6 +53,31 @@ export async function resolveIdentity(
   return toCustomer(row);
 }
 
+/** Finds the wallet of somebody who is sent a top-up, or makes one; safe against any number of racing callers. */
+export async function resolveRecipient(
+  db: Queryable,
+  recipient: { environment: Environment; value: string },
+): Promise<Customer> {
+  const result = await db.query<CustomerRow>({
+    name: 'directory.resolve_customer',
+    text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, $5)',
+    values: [recipient.environment, 'recipient', recipient.value, newId(), DEFAULT_CELL],
+  });
+  const [row] = result.rows;
+  assert(row, 'resolve_customer answers one row');
+  return toCustomer(row);
+}
+
+/** The customer that an account belongs to. */
+export async function findAccountOwner(db: Queryable, accountId: bigint): Promise<string | undefined> {
+  const { rows } = await db.query<{ customer_id: string }>({
+    name: 'directory.find_account_owner',
+    text: 'SELECT customer_id FROM directory.customer WHERE account_id = $1',
+    values: [accountId],
+  });
+  return rows[0]?.customer_id;
+}
+
 /** Makes a customer that no wallet names: it is known by the keys that are made for it. */
 export async function createCustomer(db: Queryable, environment: Environment): Promise<Customer> {
   const result = await db.query<CustomerRow>({

@@ -83,6 +83,7 @@ export const apiKey = directory.table(
     createdAt: createdAt(),
     expiresAt: timestamp('expires_at', { withTimezone: true }),
     revokedAt: timestamp('revoked_at', { withTimezone: true }),
+    spendingCap: bigint('spending_cap', { mode: 'bigint' }),
   },
   table => [
     primaryKey({ name: 'api_key_pkey', columns: [table.keyHash] }),

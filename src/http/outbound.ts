@@ -21,6 +21,8 @@ interface Address {
 export interface OutboundOptions {
   /** For development: this machine may be called, also without TLS. */
   allowLoopback: boolean;
+  /** For URLs of the operator's own: any address may be called, also without TLS. */
+  allowPrivate?: boolean;
   /** Resolves a name; the system's resolver when absent. */
   resolve?: (hostname: string) => Promise<Address[]>;
 }
@@ -49,9 +51,10 @@ class ForbiddenAddressError extends Error {}
  * checked, and the connection goes to the address that was checked: a name that changes its address in
  * between cannot lead us into our own network. Kept connections stay where they were opened.
  */
-export function createOutbound({ allowLoopback, resolve = resolveAll }: OutboundOptions) {
+export function createOutbound(options: OutboundOptions) {
+  const { allowLoopback, allowPrivate = false, resolve = resolveAll } = options;
   const isAllowed = (address: string) =>
-    isPublicAddress(address) || (allowLoopback && isLoopbackAddress(address));
+    allowPrivate || isPublicAddress(address) || (allowLoopback && isLoopbackAddress(address));
 
   async function allowedAddresses(hostname: string): Promise<Address[]> {
     const found = await withDeadline('name resolution', RESOLVE_TIMEOUT_MS, resolve(hostname));
@@ -60,11 +63,11 @@ export function createOutbound({ allowLoopback, resolve = resolveAll }: Outbound
     return found;
   }
 
-  const lookup: LookupFunction = (hostname, options, done) => {
+  const lookup: LookupFunction = (hostname, { all }, done) => {
     allowedAddresses(hostname).then(
       ([first, ...rest]) => {
         if (!first) done(new Error('the name has no address'), '', 0);
-        else if (options.all) done(null, [first, ...rest]);
+        else if (all) done(null, [first, ...rest]);
         else done(null, first.address, first.family);
       },
       (error: unknown) => done(error as NodeJS.ErrnoException, '', 0),
@@ -83,7 +86,8 @@ export function createOutbound({ allowLoopback, resolve = resolveAll }: Outbound
     const url = new URL(text);
     if (url.username || url.password) return 'credentials';
     if (text.includes('#')) return 'fragment';
-    if (url.protocol !== 'https:' && !(allowLoopback && url.protocol === 'http:')) return 'not_https';
+    if (url.protocol !== 'https:' && !((allowLoopback || allowPrivate) && url.protocol === 'http:'))
+      return 'not_https';
     return undefined;
   }
 
@@ -96,7 +100,7 @@ export function createOutbound({ allowLoopback, resolve = resolveAll }: Outbound
       if (addresses.length === 0) return 'unresolvable';
       const isLocal = addresses.every(({ address }) => isLoopbackAddress(address));
       if (!addresses.every(({ address }) => isAllowed(address))) return 'forbidden_address';
-      return protocol === 'http:' && !isLocal ? 'not_https' : undefined;
+      return protocol === 'http:' && !isLocal && !allowPrivate ? 'not_https' : undefined;
     } catch (error) {
       return error instanceof ForbiddenAddressError ? 'forbidden_address' : 'unresolvable';
     }

@@ -41,6 +41,7 @@ export function ledgerTables(cell: CellName) {
       seq: int8('seq'),
       nextDue: instant('next_due'),
       createdAt: instant('created_at'),
+      alertBelow: bigint('alert_below', { mode: 'bigint' }),
     },
     table => [
       primaryKey({ name: 'account_pkey', columns: [table.accountId] }),

@@ -19,7 +19,8 @@ export interface SandboxNetwork {
 
 export interface SandboxKeyOrder {
   environment: 'live' | 'test';
-  balanceNanoUsd: bigint;
+  /** What the dialect's accounts open with when absent. */
+  balanceNanoUsd?: bigint;
 }
 
 export interface SandboxKey {
@@ -80,7 +81,10 @@ const KeyRequest = Type.Object(
       }),
     ),
     balanceUsd: Type.Optional(
-      Type.String({ description: 'credit to start with, decimal string of US dollars, at most 1000000' }),
+      Type.String({
+        description:
+          'credit to start with, decimal string of US dollars, at most 1000000; none when absent, and 1000 for a staging key of aitopup',
+      }),
     ),
   },
   { additionalProperties: false },
@@ -158,14 +162,17 @@ export const sandboxRoutes: FastifyPluginAsync<SandboxOptions> = (app, options) 
       },
     },
     async request => {
-      const { dialect, environment = 'live', balanceUsd = '0' } = request.body;
+      const { dialect, environment = 'live', balanceUsd } = request.body;
       const makeKey = Object.hasOwn(options.apiKeys, dialect) ? options.apiKeys[dialect] : undefined;
       if (!makeKey) throw malformed(`dialect must be one of ${Object.keys(options.apiKeys).join(', ')}`);
-      const balanceNanoUsd = parseUsd(balanceUsd);
-      if (balanceNanoUsd === undefined || balanceNanoUsd > MAX_NANO_USD) {
+      const balanceNanoUsd = balanceUsd === undefined ? undefined : parseUsd(balanceUsd);
+      if (balanceUsd !== undefined && (balanceNanoUsd === undefined || balanceNanoUsd > MAX_NANO_USD)) {
         throw malformed('balanceUsd must be a decimal string of at most 1000000');
       }
-      return makeKey({ environment: environment === 'live' ? 'live' : 'test', balanceNanoUsd });
+      return makeKey({
+        environment: environment === 'live' ? 'live' : 'test',
+        ...(balanceNanoUsd !== undefined && { balanceNanoUsd }),
+      });
     },
   );
 

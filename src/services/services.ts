@@ -40,6 +40,7 @@ import { checkReadiness, evmReadiness, svmReadiness } from './readiness.ts';
 import type { Seams } from './seams.ts';
 import { createSpending } from './spending.ts';
 import { createSvmParts, toSvmFacilitatorNetwork, toSvmOption, toSvmReceiver } from './svm.ts';
+import { createVoucherParts } from './vouchers.ts';
 import { createWebhookParts } from './webhooks.ts';
 
 export type Services = ReturnType<typeof createServices>;
@@ -134,7 +135,20 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   const apiKeys = createApiKeyCheck({ db: pool, clock });
   const accounts = createAccounts(pool, environmentOf);
   const channels = createChannels({ db: pool, clock });
-  const { webhooks, dispatcher, outbound } = createWebhookParts(config, { pool, cells, clock, log, seams });
+  const { webhooks, dispatcher, outbound, sealer } = createWebhookParts(config, {
+    pool,
+    cells,
+    clock,
+    log,
+    seams,
+  });
+  const { sentTopups, vouchers, voucherTasks, closeDelivery } = createVoucherParts(config, {
+    pool,
+    cells,
+    sealer,
+    clock,
+    log,
+  });
   const tasks = [
     ...chains.flatMap(({ network, sender }): Task[] =>
       sender
@@ -155,6 +169,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     },
     forgetTask('used sign-in nonces could not be deleted', () => signIn.forgetExpiredNonces()),
     forgetTask('old channel messages could not be deleted', () => channels.forgetOldMessages()),
+    ...voucherTasks,
     forgetTask('old events could not be deleted', () => dispatcher.forgetOldEvents()),
     ...cells.flatMap(cell => ledgerTasks(pool, cell)),
     ...agentParts.tasks,
@@ -198,6 +213,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     payments: createPaymentStatuses(pool),
     paymentLookups: createPaymentLookups(pool),
     webhooks,
+    sentTopups,
+    vouchers,
     signIn,
     apiKeys,
     walletLinks: createWalletLinks({ pool, clock, signatures, domains: config.siwxDomains }),
@@ -252,7 +269,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     /** Waits for settlements under way, then closes everything. */
     async stop() {
       await stopWork();
-      await Promise.all([pool.end(), closeSpending(), outbound.close()]);
+      await Promise.all([pool.end(), closeSpending(), outbound.close(), closeDelivery()]);
     },
   };
 }

@@ -7,6 +7,7 @@ import { DEFAULT_CELL } from '../../src/db/queryable.ts';
 import { ledgerTables } from '../../src/ledger/tables.ts';
 import * as payments from '../../src/payments/tables.ts';
 import { subscriptionTables } from '../../src/subscriptions/tables.ts';
+import { topupTables } from '../../src/vouchers/tables.ts';
 import * as webhooks from '../../src/webhooks/tables.ts';
 import { createTestDatabase } from '../support/database.ts';
 
@@ -17,6 +18,7 @@ const mirrors = [
   ...Object.values(customers),
   ...Object.values(payments),
   ...Object.values(payments.paymentTables(DEFAULT_CELL)),
+  ...Object.values(topupTables(DEFAULT_CELL)),
   ...Object.values(webhooks),
   ...Object.values(webhooks.webhookTables(DEFAULT_CELL)),
   ...Object.values(ledgerTables(DEFAULT_CELL)),

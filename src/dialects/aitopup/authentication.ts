@@ -1,0 +1,47 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { KeyHolder } from '../../accounts/types.ts';
+import { createTokenBuckets } from '../../http/token-bucket.ts';
+import { CODE, Refusal } from './envelope.ts';
+import { KEY_RATE } from './limits.ts';
+import type { AitopupOptions } from './options.ts';
+
+const BEARER = /^bearer +(\S+)$/i;
+const HOLDER = 'topupSender';
+
+/**
+ * Lets only valid keys in, from allowed addresses and at their rate, before a body is read: a caller without
+ * a key does not learn what is wrong with its request.
+ */
+export function requireApiKey(
+  app: FastifyInstance,
+  options: Pick<AitopupOptions, 'apiKeys' | 'rateLimits'>,
+): void {
+  const count = createTokenBuckets(KEY_RATE);
+  app.decorateRequest(HOLDER);
+  app.addHook('onRequest', async (request, reply) => {
+    const holder = await options.apiKeys.authenticate({
+      apiKey: BEARER.exec(request.headers.authorization ?? '')?.[1],
+      dialect: 'aitopup',
+      callerAddress: request.ip,
+    });
+    request.setDecorator<KeyHolder>(HOLDER, holder);
+    if (!options.rateLimits) return;
+    const { isAllowed, remaining, waitMs, resetMs } = count(holder.keyId);
+    void reply.headers({
+      'X-RateLimit-Limit': KEY_RATE.perMinute,
+      'X-RateLimit-Remaining': remaining,
+      'X-RateLimit-Reset': seconds(resetMs),
+    });
+    if (isAllowed) return;
+    throw new Refusal(CODE.rateLimited, 'too many requests with this key', 'rate_limited', {
+      headers: { 'Retry-After': String(seconds(waitMs)) },
+    });
+  });
+}
+
+const seconds = (ms: number) => Math.max(1, Math.ceil(ms / 1000));
+
+/** Who the key of a request acts for. */
+export function senderOf(request: FastifyRequest): KeyHolder {
+  return request.getDecorator<KeyHolder>(HOLDER);
+}

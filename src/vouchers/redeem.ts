@@ -1,0 +1,144 @@
+import type { Pool } from 'pg';
+import { findCustomer } from '../customers/customers.ts';
+import { orUnavailable } from '../db/pg-errors.ts';
+import { type CellName, cellName, type Queryable } from '../db/queryable.ts';
+import { withTransaction } from '../db/transaction.ts';
+import { openAccount } from '../ledger/accounts.ts';
+import { CONTRA } from '../ledger/chart.ts';
+import { addGrant } from '../ledger/grants.ts';
+import { applyOperations } from '../ledger/spending.ts';
+import { isDone } from '../ledger/status.ts';
+import { assert } from '../lib/assert.ts';
+import { newId } from '../lib/ids.ts';
+import type { Environment } from '../ports/environment.ts';
+import { hashVoucherCode } from './codes.ts';
+
+export type Redemption =
+  | { kind: 'redeemed'; amountNanoUsd: bigint; availableNanoUsd: bigint; environment: Environment }
+  | { kind: 'unknown_code' }
+  | { kind: 'unknown_customer' }
+  /** A code of one environment is worth nothing in the other. */
+  | { kind: 'wrong_environment' }
+  | { kind: 'already_redeemed'; customerId: string; redeemedAt: Date };
+
+export interface Vouchers {
+  /** Turns a code into credit of a customer of any dialect, once. */
+  redeem(code: string, customerId: string): Promise<Redemption>;
+}
+
+interface VoucherRow {
+  environment: Environment;
+  amount: string;
+  wallet_account_id: string;
+  wallet_cell: string;
+  redeemed_at: Date | null;
+  redeemed_customer_id: string | null;
+}
+
+/** Redeems codes out of the recipients' wallets, where their credit has waited since the delivery. */
+export function createVouchers(deps: { pool: Pool; cells: readonly CellName[] }): Vouchers {
+  const { pool, cells } = deps;
+
+  async function redeem(code: string, customerId: string): Promise<Redemption> {
+    const codeHash = hashVoucherCode(code);
+    const customer = await findInEither(customerId);
+    if (!customer) return { kind: 'unknown_customer' };
+    for (const cell of cells) {
+      const result = codeHash && (await redeemIn(cell, codeHash, customer));
+      if (result) return result;
+    }
+    return { kind: 'unknown_code' };
+  }
+
+  async function findInEither(customerId: string) {
+    for (const environment of ['live', 'test'] as const) {
+      const found = await findCustomer(pool, { customerId, environment });
+      if (found) return { ...found, environment };
+    }
+    return undefined;
+  }
+
+  /** The row's lock makes a second redemption wait and then see the first. */
+  function redeemIn(
+    cell: CellName,
+    codeHash: Buffer,
+    customer: { customerId: string; accountId: bigint; cell: CellName; environment: Environment },
+  ): Promise<Redemption | undefined> {
+    return withTransaction(pool, async db => {
+      const voucher = await lockVoucher(db, cell, codeHash);
+      if (!voucher) return undefined;
+      const { environment, redeemed_at: redeemedAt, redeemed_customer_id: redeemedBy } = voucher;
+      if (redeemedAt && redeemedBy) return { kind: 'already_redeemed', customerId: redeemedBy, redeemedAt };
+      if (environment !== customer.environment) return { kind: 'wrong_environment' };
+      await openAccount(db, customer.cell, { accountId: customer.accountId, environment });
+      const amountNanoUsd = BigInt(voucher.amount);
+      const wallet = {
+        accountId: BigInt(voucher.wallet_account_id),
+        cell: cellName(voucher.wallet_cell),
+      };
+      const availableNanoUsd = await moveCredit(db, { wallet, customer, amountNanoUsd });
+      await db.query({
+        name: `${cell}.mark_voucher_redeemed`,
+        text: `UPDATE "${cell}".voucher SET redeemed_at = clock_timestamp(), redeemed_customer_id = $2
+               WHERE code_hash = $1`,
+        values: [codeHash, customer.customerId],
+      });
+      return { kind: 'redeemed', amountNanoUsd, availableNanoUsd, environment };
+    });
+  }
+
+  return { redeem: (code, customerId) => orUnavailable(redeem(code, customerId)) };
+}
+
+async function lockVoucher(db: Queryable, cell: CellName, codeHash: Buffer): Promise<VoucherRow | undefined> {
+  const { rows } = await db.query<VoucherRow & Record<string, unknown>>({
+    name: `${cell}.lock_voucher`,
+    text: `SELECT environment, amount, wallet_account_id, wallet_cell, redeemed_at, redeemed_customer_id
+           FROM "${cell}".voucher WHERE code_hash = $1 FOR NO KEY UPDATE`,
+    values: [codeHash],
+  });
+  return rows[0];
+}
+
+interface Account {
+  accountId: bigint;
+  cell: CellName;
+}
+
+/** From the recipient's wallet to the customer; locked in ascending order. @returns what the customer has then */
+async function moveCredit(
+  db: Queryable,
+  move: { wallet: Account; customer: Account; amountNanoUsd: bigint },
+): Promise<bigint> {
+  const { wallet, customer, amountNanoUsd } = move;
+
+  async function debit(): Promise<void> {
+    const [result] = await applyOperations(db, wallet.cell, [
+      { kind: 'debit', accountId: wallet.accountId, id: newId(), amountNanoUsd },
+    ]);
+    assert(
+      result && isDone(result.status),
+      `the wallet holds what its vouchers are worth: ${result?.status}`,
+    );
+  }
+
+  async function grant(): Promise<bigint> {
+    const result = await addGrant(db, customer.cell, {
+      accountId: customer.accountId,
+      id: newId(),
+      amountNanoUsd,
+      source: 'paid',
+      contra: CONTRA.revenue,
+    });
+    assert(isDone(result.status), `the customer takes the credit: ${result.status}`);
+    return result.availableNanoUsd;
+  }
+
+  if (wallet.accountId < customer.accountId) {
+    await debit();
+    return grant();
+  }
+  const available = await grant();
+  await debit();
+  return available;
+}
