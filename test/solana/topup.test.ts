@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { decodeBase64Json } from '../../src/lib/base64.ts';
+import { decodeBase64Json, encodeBase64Json } from '../../src/lib/base64.ts';
 import { fundedSolanaWallet, SOLANA_MAINNET, SOLANA_USDC, solanaUsdcBalance } from '../support/solana.ts';
 import {
   presentPayment,
@@ -59,4 +59,75 @@ describe('a top-up on Solana', () => {
     expect(await solanaUsdcBalance(gateway.chain, payer.address)).toBe(90_000_000n);
     expect(await solanaCreditOf(gateway, payer.address)).toEqual({ posted: '10000000000', transfers: 1 });
   });
+});
+
+describe('the same payment', () => {
+  it('presented again gets the stored answer, and a different one of the same wallet is its own', async () => {
+    const payer = await wallet(100n);
+    const header = await solanaPaymentHeader(gateway, payer, 5_000_000n);
+    const first = await presentPayment(gateway, header);
+    await presentPayment(gateway, await solanaPaymentHeader(gateway, payer, 5_000_000n));
+    const again = await presentPayment(gateway, header);
+    expect(again.statusCode, again.body).toBe(200);
+    expect(again.json()).toEqual(first.json());
+    expect(again.headers['payment-response']).toBe(first.headers['payment-response']);
+    expect(await solanaCreditOf(gateway, payer.address)).toEqual({ posted: '10000000000', transfers: 2 });
+  });
+
+  it('presented 30 times at once, also to two replicas, is credited once', async () => {
+    const replica = await gateway.replica();
+    try {
+      const payer = await wallet(100n);
+      const header = await solanaPaymentHeader(gateway, payer, 5_000_000n);
+      const answers = await Promise.all(
+        Array.from({ length: 30 }, (_, index) => presentPayment(index % 2 ? replica : gateway, header)),
+      );
+      const statuses = answers.map(answer => answer.statusCode);
+      expect(statuses.filter(status => status === 200).length).toBeGreaterThanOrEqual(1);
+      expect(statuses.every(status => status === 200 || status === 409)).toBe(true);
+      expect(await solanaUsdcBalance(gateway.chain, payer.address)).toBe(95_000_000n);
+      expect(await solanaCreditOf(gateway, payer.address)).toEqual({ posted: '5000000000', transfers: 1 });
+    } finally {
+      await replica.stop();
+    }
+  });
+
+  it('with the fee payer’s place or version 1’s shape changed is the same payment', async () => {
+    const payer = await wallet(100n);
+    const header = await solanaPaymentHeader(gateway, payer, 5_000_000n);
+    const first = await presentPayment(gateway, header);
+    const { payload } = decodeBase64Json(header) as { payload: { transaction: string } };
+    const bytes = Buffer.from(payload.transaction, 'base64');
+    bytes.fill(9, 1, 65);
+    const touched = { transaction: bytes.toString('base64') };
+    const older = { x402Version: 1, scheme: 'exact', network: 'solana', payload: touched };
+    const again = await presentPayment(gateway, encodeBase64Json(older));
+    expect(again.statusCode, again.body).toBe(200);
+    expect(again.json()).toEqual(first.json());
+  });
+});
+
+it('24 payments of different wallets at once are all credited', async () => {
+  const payers = await Promise.all(Array.from({ length: 24 }, () => wallet(10n)));
+  const headers = await Promise.all(payers.map(payer => solanaPaymentHeader(gateway, payer, 6_000_000n)));
+  const answers = await Promise.all(headers.map(header => presentPayment(gateway, header)));
+  expect(answers.map(answer => answer.statusCode)).toEqual(payers.map(() => 200));
+  for (const payer of payers) {
+    expect(await solanaCreditOf(gateway, payer.address)).toEqual({ posted: '6000000000', transfers: 1 });
+  }
+});
+
+it('chain and books are the same afterwards', async () => {
+  const report = await gateway.services.reconcile();
+  expect(report).toMatchObject({ settledNotCredited: [], creditedNotOnChain: [], pending: [], suspense: [] });
+  expect(report.networks.map(({ network, problem }) => [network, problem])).toContainEqual([
+    SOLANA_MAINNET,
+    undefined,
+  ]);
+});
+
+it('readiness tells of the node and the fee payer’s SOL', async () => {
+  const answer = await gateway.app.inject('/readyz');
+  expect(answer.statusCode, answer.body).toBe(200);
+  expect(answer.body).toContain('Solana gas');
 });

@@ -5,6 +5,7 @@ import { encodeBase64Json } from '../../lib/base64.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import type { ExactPayment } from '../../ports/payment.ts';
+import { offerExtra, offeredNow } from '../../protocols/x402-offer.ts';
 import type { PaymentOption, TopupOutcome } from '../../topups/types.ts';
 import { AGENT_RATE, BODY_LIMIT_BYTES } from './limits.ts';
 import { type Call, OPERATIONS, type Operation, type Query } from './operations.ts';
@@ -128,14 +129,14 @@ function offerOf(
       description: operation.summary,
       mimeType: 'application/json',
     },
-    accepts: paymentOptions.map(option => ({
+    accepts: offeredNow(paymentOptions).map(option => ({
       scheme: option.scheme,
       network: option.network,
       amount: nanoToBaseUnits(priceNanoUsd, option.assetDecimals).toString(),
       asset: option.asset,
       payTo: option.payTo,
       maxTimeoutSeconds: option.maxTimeoutSeconds,
-      extra: option.extra,
+      extra: offerExtra(option),
     })),
   };
 }

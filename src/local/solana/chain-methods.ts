@@ -30,6 +30,8 @@ export const chainMethods = {
   getSlot: (bank: Bank, params: Params) => contextSlot(bank, configParam(params, 0)),
   getBlockHeight: (bank: Bank, params: Params) => blockHeight(contextSlot(bank, configParam(params, 0))),
 
+  getFirstAvailableBlock: (bank: Bank) => bank.history.firstSlot(),
+
   getEpochInfo(bank: Bank, params: Params) {
     const slot = contextSlot(bank, configParam(params, 0));
     return {

@@ -52,6 +52,8 @@ export interface History {
   /** Oldest first. */
   byAccount(address: string): readonly TransactionRecord[];
   count(): number;
+  /** From here on nothing was forgotten. */
+  firstSlot(): number;
   /** What was added since the last call, for saving. */
   takeAdded(): TransactionRecord[];
   /** Undoes {@link History.takeAdded} when saving failed. */
@@ -61,6 +63,7 @@ export interface History {
 export function createHistory(saved: readonly TransactionRecord[]): History {
   let records: TransactionRecord[] = [];
   let added: TransactionRecord[] = [];
+  let firstSlot = 0;
   const signatures = new Map<string, TransactionRecord>();
   const messages = new Set<string>();
   const accounts = new Map<string, TransactionRecord[]>();
@@ -79,11 +82,13 @@ export function createHistory(saved: readonly TransactionRecord[]): History {
 
   function forgetOldest(): void {
     const kept = records.slice(FORGOTTEN_AT_ONCE);
+    firstSlot = kept[0]?.slot ?? 0;
     records = [];
     for (const index of [signatures, messages, accounts]) index.clear();
     for (const record of kept) list(record);
   }
 
+  if (saved.length > MAX_TRANSACTIONS) firstSlot = saved.at(-MAX_TRANSACTIONS)?.slot ?? 0;
   for (const record of saved.slice(-MAX_TRANSACTIONS)) list(record);
   return {
     add(record) {
@@ -94,6 +99,7 @@ export function createHistory(saved: readonly TransactionRecord[]): History {
     hasMessage: messageHash => messages.has(messageHash),
     byAccount: address => accounts.get(address) ?? [],
     count: () => records.length,
+    firstSlot: () => firstSlot,
     takeAdded() {
       const taken = added;
       added = [];

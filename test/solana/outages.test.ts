@@ -1,0 +1,216 @@
+import { type KeyPairSigner } from '@solana/kit';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { sleep } from '../../src/lib/deadline.ts';
+import { unavailable } from '../../src/lib/errors.ts';
+import type { SvmClient } from '../../src/ports/svm-client.ts';
+import type { Seams } from '../../src/services/seams.ts';
+import { fundedSolanaWallet, signSolanaTransaction, solanaUsdcBalance } from '../support/solana.ts';
+import {
+  presentPayment,
+  type SolanaGateway,
+  solanaCreditOf,
+  solanaPaymentHeader,
+  startSolanaGateway,
+} from '../support/solana-gateway.ts';
+import { newSigner, transfer } from '../support/svm-transaction.ts';
+
+const NODE_DOWN = () => unavailable('the Solana node');
+
+/** Which calls of the node fail right now, and what happens before a transaction is sent. */
+const faults = {
+  simulate: false,
+  sendLost: false,
+  sendDropped: false,
+  statuses: false,
+  beforeSend: undefined as (() => Promise<unknown>) | undefined,
+};
+
+function faulty(client: SvmClient): SvmClient {
+  return {
+    ...client,
+    simulate: wire => (faults.simulate ? Promise.reject(NODE_DOWN()) : client.simulate(wire)),
+    async send(wire) {
+      await faults.beforeSend?.();
+      if (faults.sendDropped) throw NODE_DOWN();
+      await client.send(wire);
+      if (faults.sendLost) throw NODE_DOWN();
+    },
+    signatureStatuses: (...args) =>
+      faults.statuses ? Promise.reject(NODE_DOWN()) : client.signatureStatuses(...args),
+  };
+}
+
+const seams: Seams = {
+  svmClient: faulty,
+  settleWaitMs: 1_500,
+  reconcileEveryMs: 100,
+  maintainSenderEveryMs: 100,
+};
+
+let gateway: SolanaGateway;
+
+beforeAll(async () => {
+  gateway = await startSolanaGateway({ seams });
+});
+
+afterAll(async () => {
+  await gateway.stop();
+});
+
+afterEach(() => {
+  Object.assign(faults, {
+    simulate: false,
+    sendLost: false,
+    sendDropped: false,
+    statuses: false,
+    beforeSend: undefined,
+  });
+});
+
+const newWallet = () => fundedSolanaWallet(gateway.chain, 100_000_000n);
+const WAIT = { timeout: 15_000 };
+
+async function paymentOf({ address }: KeyPairSigner) {
+  const { rows } = await gateway.sql.query<{ state: string; reason: string | null }>(
+    'SELECT state, reason FROM cell_0.payment WHERE payer = $1',
+    [address],
+  );
+  return rows[0];
+}
+
+describe('an outage', () => {
+  it('of the node during verification is 503, never a bad payment, and nothing is stored', async () => {
+    const wallet = await newWallet();
+    const header = await solanaPaymentHeader(gateway, wallet, 10_000_000n);
+    faults.simulate = true;
+    const answer = await presentPayment(gateway, header);
+    expect(answer.statusCode).toBe(503);
+    expect(await paymentOf(wallet)).toBeUndefined();
+    faults.simulate = false;
+    expect((await presentPayment(gateway, header)).statusCode).toBe(200);
+  });
+
+  it('that loses the reply to the broadcast costs nothing', async () => {
+    const wallet = await newWallet();
+    faults.sendLost = true;
+    const answer = await presentPayment(gateway, await solanaPaymentHeader(gateway, wallet, 10_000_000n));
+    expect(answer.statusCode, answer.body).toBe(200);
+    expect(await solanaUsdcBalance(gateway.chain, wallet.address)).toBe(90_000_000n);
+  });
+
+  it('that swallows the broadcast is mended: the stored bytes are sent again and credited once', async () => {
+    const wallet = await newWallet();
+    const header = await solanaPaymentHeader(gateway, wallet, 10_000_000n);
+    faults.sendDropped = true;
+    const answer = await presentPayment(gateway, header);
+    expect(answer.statusCode, answer.body).toBe(504);
+    expect(await solanaUsdcBalance(gateway.chain, wallet.address)).toBe(100_000_000n);
+    faults.sendDropped = false;
+    await expect
+      .poll(() => solanaCreditOf(gateway, wallet.address), WAIT)
+      .toEqual({
+        posted: '10000000000',
+        transfers: 1,
+      });
+    expect((await presentPayment(gateway, header)).statusCode).toBe(200);
+    expect(await solanaUsdcBalance(gateway.chain, wallet.address)).toBe(90_000_000n);
+  });
+
+  it('after the broadcast leaves the payment pending, and it is credited once when the node is back', async () => {
+    const wallet = await newWallet();
+    const header = await solanaPaymentHeader(gateway, wallet, 10_000_000n);
+    faults.statuses = true;
+    expect((await presentPayment(gateway, header)).statusCode).toBe(504);
+    expect((await presentPayment(gateway, header)).statusCode).toBe(409);
+    expect(await solanaUsdcBalance(gateway.chain, wallet.address)).toBe(90_000_000n);
+    faults.statuses = false;
+    await expect
+      .poll(() => solanaCreditOf(gateway, wallet.address), WAIT)
+      .toEqual({
+        posted: '10000000000',
+        transfers: 1,
+      });
+  });
+
+  it('that is only slowness is waited for', async () => {
+    const wallet = await newWallet();
+    faults.beforeSend = () => sleep(800);
+    const answer = await presentPayment(gateway, await solanaPaymentHeader(gateway, wallet, 10_000_000n));
+    expect(answer.statusCode, answer.body).toBe(200);
+  });
+});
+
+describe('a payment is called failed only when the chain proves it', () => {
+  it('never sent, and its blockhash dead at a finalized block: nothing moved', async () => {
+    const wallet = await newWallet();
+    const header = await solanaPaymentHeader(gateway, wallet, 10_000_000n);
+    faults.sendDropped = true;
+    expect((await presentPayment(gateway, header)).statusCode).toBe(504);
+    // Dead for a new block, but an older one that holds it could still become final.
+    await gateway.chain.advanceSlots(200);
+    await sleep(500);
+    expect((await paymentOf(wallet))?.state).toBe('pending');
+    await gateway.chain.advanceSlots(400);
+    await expect.poll(() => paymentOf(wallet), WAIT).toEqual({ state: 'failed', reason: 'expired' });
+    faults.sendDropped = false;
+    const again = await presentPayment(gateway, header);
+    expect(again.statusCode).toBe(402);
+    expect(again.json()).toMatchObject({ error: 'SETTLEMENT_FAILED' });
+    expect(await solanaUsdcBalance(gateway.chain, wallet.address)).toBe(100_000_000n);
+    expect(await solanaCreditOf(gateway, wallet.address)).toEqual({ posted: '0', transfers: 0 });
+  });
+
+  it('executed without the money, because the wallet emptied itself in between', async () => {
+    const wallet = await newWallet();
+    const header = await solanaPaymentHeader(gateway, wallet, 60_000_000n);
+    const thief = await newSigner();
+    await gateway.chain.mint(thief.address, 0n);
+    faults.beforeSend = async () => {
+      faults.beforeSend = undefined;
+      const flight = transfer({ payer: wallet, payTo: thief.address, amount: 90_000_000n });
+      const { wire } = await signSolanaTransaction(gateway.chain, wallet, [flight]);
+      await sendWire(wire);
+    };
+    expect((await presentPayment(gateway, header)).statusCode).toBe(504);
+    await gateway.chain.advanceSlots(40);
+    await expect.poll(() => paymentOf(wallet), WAIT).toEqual({ state: 'failed', reason: 'failed_on_chain' });
+    expect(await solanaUsdcBalance(gateway.chain, wallet.address)).toBe(10_000_000n);
+    expect(await solanaCreditOf(gateway, wallet.address)).toEqual({ posted: '0', transfers: 0 });
+    expect((await presentPayment(gateway, header)).statusCode).toBe(402);
+  });
+});
+
+async function sendWire(wire: string): Promise<void> {
+  const answer = await fetch(gateway.chain.rpcUrl, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'sendTransaction',
+      params: [wire, { encoding: 'base64', skipPreflight: true }],
+    }),
+  });
+  expect(await answer.json()).not.toHaveProperty('error');
+}
+
+describe('the fee payer', () => {
+  it('that cannot pay for one more settlement takes no payment, and readiness says which key', async () => {
+    const poor = await startSolanaGateway();
+    try {
+      const payer = await fundedSolanaWallet(poor.chain, 100_000_000n);
+      const header = await solanaPaymentHeader(poor, payer, 10_000_000n);
+      const replica = await poor.replica({
+        seams: { svmClient: client => ({ ...client, balance: () => Promise.resolve(900_000n) }) },
+      });
+      const answer = await presentPayment(replica, header);
+      expect(answer.statusCode).toBe(503);
+      const ready = await replica.app.inject('/readyz');
+      expect(ready.statusCode).toBe(503);
+      expect(ready.body).toContain(`SVM_PRIVATE_KEY: ${poor.feePayer} needs SOL`);
+      await replica.stop();
+    } finally {
+      await poor.stop();
+    }
+  });
+});
