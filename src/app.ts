@@ -12,6 +12,7 @@ import { describeApi, serveApiPages } from './http/openapi.ts';
 import { compileSchema } from './http/validator.ts';
 import type { Clock } from './lib/clock.ts';
 import { VERSION } from './lib/version.ts';
+import { FACILITATOR_PREFIX, facilitatorApi } from './public-api/facilitator.ts';
 import { registerPaymentStatus } from './public-api/payment-status.ts';
 import { walletLinkRoutes } from './public-api/wallet-links.ts';
 import { type SandboxOptions, sandboxRoutes } from './sandbox/routes.ts';
@@ -117,6 +118,13 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       paymentOptions: oneEnvironment(services.paymentOptions),
       publicOrigin: config.publicOrigin,
       rateLimits: config.rateLimits,
+    });
+  }
+  if (Object.keys(config.facilitatorApiKeys).length > 0) {
+    await app.register(facilitatorApi, {
+      prefix: FACILITATOR_PREFIX,
+      ...services.facilitatorApi,
+      apiKeys: config.facilitatorApiKeys,
     });
   }
   if (options.sandbox) await app.register(sandboxRoutes, options.sandbox);

@@ -16,6 +16,7 @@ export async function buildUnconnectedApp(): Promise<FastifyInstance> {
     BASE_RPC_URL: 'http://unused.invalid',
     ADMIN_API_KEY: 'unused'.repeat(8),
     MPP_SECRET_KEY: 'unused '.repeat(8),
+    FACILITATOR_API_KEYS: JSON.stringify({ unused: 'unused'.repeat(8) }),
     LOG_LEVEL: 'silent',
   });
   const log = createLog('silent');

@@ -3,6 +3,7 @@ import type { DepthRule } from '../lib/confirmations.ts';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
 import { isSvmAddress } from '../lib/svm-address.ts';
 import { readSvmKey } from '../lib/svm-key.ts';
+import { parseFacilitatorApiKeys } from './facilitator-api.ts';
 import { EMBEDDED, type FacilitatorSettings, isLoopbackUrl, parseFacilitators } from './facilitators.ts';
 import { ConfigError, readValues, type Values } from './read.ts';
 import { RPC_SETTINGS, type RpcSetting, SETTINGS } from './settings.ts';
@@ -44,6 +45,8 @@ export interface Config extends FacilitatorSettings {
   rpcUrls: Readonly<Record<RpcSetting, string>>;
   /** By CAIP-2 id; the network's own rules where there are none. */
   confirmations: Readonly<Record<string, readonly DepthRule[]>>;
+  /** Keys by the name of their holder; without any, nothing is settled for others. */
+  facilitatorApiKeys: Readonly<Record<string, string>>;
   /** Empty: the operator's API is off. */
   adminApiKey: string;
   /** 32 bytes each; empty: secrets are stored as they are. */
@@ -139,6 +142,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     },
     ...parseFacilitators(values, problems),
     confirmations: parseConfirmations(values.CONFIRMATIONS, problems),
+    facilitatorApiKeys: parseFacilitatorApiKeys(values.FACILITATOR_API_KEYS, problems),
     adminApiKey: values.ADMIN_API_KEY,
     dataEncryptionKeys: parseEncryptionKeys(values.DATA_ENCRYPTION_KEY, problems),
     webhooks: parseWebhooks(values, problems),
@@ -167,6 +171,8 @@ function requireProduction(config: Config, problems: string[]): void {
   }
   if (onEvm && embedded && !config.evmPrivateKey) problems.push('EVM_PRIVATE_KEY is required');
   if (onSolana && embedded && !config.svmPrivateKey) problems.push('SVM_PRIVATE_KEY is required');
+  if (Object.keys(config.facilitatorApiKeys).length > 0 && !embedded)
+    problems.push('FACILITATOR_API_KEYS needs the embedded facilitator in FACILITATORS');
 }
 
 /** The sandbox hands out money for free, so it must never reach a real chain. */
@@ -188,6 +194,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     svmPrivateKey: mask(config.svmPrivateKey),
     adminApiKey: mask(config.adminApiKey),
     sentTopups: { ...config.sentTopups, deliverySecret: mask(config.sentTopups.deliverySecret) },
+    facilitatorApiKeys: Object.keys(config.facilitatorApiKeys),
     dataEncryptionKeys: mask(config.dataEncryptionKeys.length > 0 ? 'set' : ''),
     facilitatorHeaders: Object.fromEntries(Object.keys(config.facilitatorHeaders).map(url => [url, '(set)'])),
     mppSecretKey: mask(config.mppSecretKey),

@@ -29,6 +29,11 @@ export const SETTINGS = {
     fallback: '',
     about: 'JSON object: module that makes the headers of a call, by facilitator URL',
   },
+  FACILITATOR_API_KEYS: {
+    fallback: '',
+    about: 'JSON object: keys by name of their holder; settle for others under /facilitator (off without)',
+    secret: true,
+  },
   ADMIN_API_KEY: {
     fallback: '',
     about: 'key of the operator’s API, 32 characters or more (off without)',

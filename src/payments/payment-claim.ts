@@ -9,7 +9,8 @@ export interface PaymentClaim {
   /** True when this call made the claim. */
   claimed: boolean;
   paymentId: string;
-  accountId: bigint;
+  /** Who is credited; absent for a payment that is settled for another seller. */
+  accountId: bigint | undefined;
   environment: Environment;
   cell: CellName;
 }
@@ -17,7 +18,7 @@ export interface PaymentClaim {
 interface ClaimRow {
   claimed: boolean;
   payment_id: string;
-  account_id: string;
+  account_id: string | null;
   environment: Environment;
   cell: string;
 }
@@ -26,7 +27,7 @@ function toClaim(row: ClaimRow): PaymentClaim {
   return {
     claimed: row.claimed,
     paymentId: row.payment_id,
-    accountId: BigInt(row.account_id),
+    accountId: row.account_id === null ? undefined : BigInt(row.account_id),
     environment: row.environment,
     cell: cellName(row.cell),
   };
@@ -39,13 +40,13 @@ function toClaim(row: ClaimRow): PaymentClaim {
  */
 export async function claimPayment(
   db: Queryable,
-  claim: { identity: string; paymentId: string; accountId: bigint; environment: Environment; cell: CellName },
+  claim: Omit<PaymentClaim, 'claimed'> & { identity: string },
 ): Promise<PaymentClaim> {
   const result = await db
     .query<ClaimRow>({
       name: 'directory.claim_payment',
       text: 'SELECT claimed, payment_id, account_id, environment, cell FROM directory.claim_payment($1, $2, $3, $4, $5)',
-      values: [claim.identity, claim.paymentId, claim.accountId, claim.environment, claim.cell],
+      values: [claim.identity, claim.paymentId, claim.accountId ?? null, claim.environment, claim.cell],
     })
     .catch((error: unknown) => {
       throw violatesForeignKey(error) ? unavailable('the account', error) : error;

@@ -27,7 +27,8 @@ export const paymentClaim = directory.table(
   {
     identity: text('identity').notNull(),
     paymentId: uuid('payment_id').notNull(),
-    accountId: bigint('account_id', { mode: 'bigint' }).notNull(),
+    /** Null for a payment that is settled for others. */
+    accountId: bigint('account_id', { mode: 'bigint' }),
     environment: text('environment').notNull(),
     cell: text('cell').notNull(),
     createdAt: createdAt(),
@@ -144,6 +145,28 @@ export const svmTransaction = directory.table(
     index('svm_transaction_live_idx')
       .on(table.network, table.feePayer, table.createdAt)
       .where(sql`NOT ${table.finished}`),
+  ],
+);
+
+export const facilitatorSettlement = directory.table(
+  'facilitator_settlement',
+  {
+    paymentId: uuid('payment_id').notNull(),
+    identity: text('identity').notNull(),
+    environment: text('environment').notNull(),
+    caller: text('caller').notNull(),
+    network: text('network').notNull(),
+    signed: jsonb('signed').notNull(),
+    fromBlock: bigint('from_block', { mode: 'bigint' }).notNull(),
+    state: text('state').notNull().default('settling'),
+    reason: text('reason'),
+    transaction: text('transaction'),
+    createdAt: createdAt(),
+    updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
+  },
+  table => [
+    primaryKey({ name: 'facilitator_settlement_pkey', columns: [table.paymentId] }),
+    unique('facilitator_settlement_identity_key').on(table.identity),
   ],
 );
 

@@ -34,6 +34,7 @@ import type { Topups } from '../topups/types.ts';
 import { createAgentParts } from './agents.ts';
 import { forgetTask, ledgerTasks, startTasks, type Task } from './background.ts';
 import { createEvmParts, toEmbedded, toFacilitatorNetwork, tokenOf, toOption, toReceiver } from './evm.ts';
+import { createFacilitatorApiParts } from './facilitator-api.ts';
 import { createFacilitatorParts } from './facilitators.ts';
 import { createSettlementNetwork, environmentOf, requireKnownNetworks } from './network.ts';
 import { checkReadiness, evmReadiness, svmReadiness } from './readiness.ts';
@@ -107,6 +108,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   });
   const settleWaitMs = seams.settleWaitMs ?? SETTLE_WAIT_MS;
   const topups = createTopups({ db: pool, networks, settlement, settleWaitMs });
+  const facilitatorApi = createFacilitatorApiParts(config, {
+    db: pool,
+    evm,
+    embedded: seams.facilitator?.(embedded) ?? embedded,
+    networks,
+    settlement,
+    settleWaitMs,
+  });
   const reconciler = createReconciler({
     db: pool,
     cells,
@@ -246,6 +255,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
         facilitators: facilitators.listFor(network),
       })),
     }),
+    /** This gateway as a facilitator for other sellers. */
+    facilitatorApi,
     /** Asks the facilitators what they support, for a command that runs no background work. */
     async learnFacilitators() {
       await facilitators.start();

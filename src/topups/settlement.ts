@@ -55,6 +55,9 @@ export type OpenPayment = Pick<
   'paymentId' | 'environment' | 'signed' | 'fromBlock' | 'facilitator' | 'saidSettled' | 'purpose'
 > & { cell: CellName };
 
+/** What has to be known of a payment to look for it on its chain. */
+export type ProvablePayment = Pick<Payment, 'paymentId' | 'signed' | 'fromBlock'>;
+
 /** Where a payment's transfer may be found: our own transactions, and those that a facilitator named. */
 export type Trace = Omit<ProofHint, 'fromBlock'>;
 
@@ -118,7 +121,11 @@ export function createSettlement({
     return { kind: 'pending', paymentId, transaction, retryAfterSeconds: RETRY_AFTER_SECONDS };
   }
 
-  async function awaitProof(payment: OpenPayment, trace: Trace, waitMs: number): Promise<Look | undefined> {
+  async function awaitProof(
+    payment: ProvablePayment,
+    trace: Trace,
+    waitMs: number,
+  ): Promise<Look | undefined> {
     const network = networkOf(payment);
     const hint = { ...trace, fromBlock: payment.fromBlock };
     const deadlineMs = performance.now() + waitMs;
@@ -133,7 +140,7 @@ export function createSettlement({
   /** One look; a node that does not answer has said nothing. */
   async function look(
     network: SettlementNetwork,
-    payment: OpenPayment,
+    payment: ProvablePayment,
     hint: ProofHint,
   ): Promise<Look | undefined> {
     try {
@@ -146,7 +153,7 @@ export function createSettlement({
 
   async function readProof(
     network: SettlementNetwork,
-    { signed }: OpenPayment,
+    { signed }: ProvablePayment,
     hint: ProofHint,
   ): Promise<Look> {
     const amount = baseUnitsToNano(signed.amountBaseUnits, network.assetDecimals);
@@ -233,13 +240,13 @@ export function createSettlement({
     return { kind: 'failed', paymentId, reason, transaction };
   }
 
-  function networkOf(payment: OpenPayment): SettlementNetwork {
+  function networkOf(payment: Partial<OpenPayment> & Pick<Payment, 'signed'>): SettlementNetwork {
     const network = networks.get(payment.signed.network);
     if (!network) throw new Error(`network ${payment.signed.network} is not configured any more`);
     return network;
   }
 
-  return { conclude, look, credit, networkOf };
+  return { conclude, look, awaitProof, credit, networkOf };
 }
 
 export type Settlement = ReturnType<typeof createSettlement>;

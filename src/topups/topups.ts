@@ -158,7 +158,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       // The process that claimed it died before it stored the payment: nothing was sent, so go on from here.
       if (claim.accountId !== owner.accountId) return { kind: 'conflict', settled: false };
     }
-    const created = await store(request, open, claim);
+    const created = await store(request, open, owner.accountId);
     if (created === 'unknown') return pending(claim.paymentId);
     if (!created) return inProgress(claim.paymentId);
     return await settle(open, network, usedSince !== undefined);
@@ -171,12 +171,12 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   async function store(
     { source }: TopupRequest,
     open: OpenPayment,
-    claim: PaymentClaim,
+    accountId: bigint,
   ): Promise<boolean | 'unknown'> {
     try {
-      return await openPayment(db, claim.cell, {
+      return await openPayment(db, open.cell, {
         ...open,
-        accountId: claim.accountId,
+        accountId,
         source,
         leaseMs: deps.settleWaitMs + LEASE_MARGIN_MS,
       });

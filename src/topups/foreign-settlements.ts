@@ -1,0 +1,205 @@
+import { asGatewayError } from '../db/pg-errors.ts';
+import { DEFAULT_CELL, type Queryable } from '../db/queryable.ts';
+import { GatewayError } from '../lib/errors.ts';
+import { newId } from '../lib/ids.ts';
+import {
+  type ForeignSettlement,
+  findForeignSettlement,
+  noteForeignSettlement,
+  openForeignSettlement,
+} from '../payments/foreign-settlement.ts';
+import { claimPayment, findClaim } from '../payments/payment-claim.ts';
+import { findPayment } from '../payments/payment-store.ts';
+import { comparePayments } from '../payments/same-payment.ts';
+import type { Environment } from '../ports/environment.ts';
+import type { Facilitator, VerifyResult } from '../ports/facilitator.ts';
+import type { ExactPayment } from '../ports/payment.ts';
+import type { Look, Settlement, SettlementNetwork } from './settlement.ts';
+
+/** One network on which we settle for others. */
+export interface ForeignNetwork {
+  settlement: SettlementNetwork;
+  environment: Environment;
+  facilitator: Facilitator;
+  /** Our own receiver: what is paid to it is a top-up and has to come through a dialect. */
+  ownPayTo: string;
+}
+
+/** What came of settling a payment for another seller. */
+export type ForeignOutcome =
+  | { kind: 'settled'; transaction: string }
+  /** Sent or perhaps sent; nobody knows yet. */
+  | { kind: 'pending'; transaction: string | undefined }
+  /** Settled, or being settled, for somebody else, or before it was shown to us. */
+  | { kind: 'duplicate'; transaction: string | undefined }
+  /** Nothing was sent. */
+  | { kind: 'refused'; reason: string; message: string }
+  /** Proven: the money did not move. */
+  | { kind: 'failed'; reason: string; transaction: string | undefined };
+
+export type ForeignVerdict = VerifyResult;
+
+/** This gateway as a facilitator for other sellers. Errors: `unavailable` when nothing was sent. */
+export interface ForeignSettlements {
+  verify(payment: ExactPayment): Promise<ForeignVerdict>;
+  /** The same payment by the same caller gets the same answer, by another one never a success. */
+  settle(caller: string, payment: ExactPayment): Promise<ForeignOutcome>;
+}
+
+const HEAD_MARGIN_BLOCKS = 50n;
+
+/** Settles for others with the same steps as a top-up: verify, claim, store, send, prove; and never credits. */
+export function createForeignSettlements(deps: {
+  db: Queryable;
+  networks: ReadonlyMap<string, ForeignNetwork>;
+  settlement: Settlement;
+  settleWaitMs: number;
+}): ForeignSettlements & { drained(): Promise<void> } {
+  const { db, networks, settlement } = deps;
+  const running = new Set<Promise<unknown>>();
+
+  function networkOf(payment: ExactPayment): ForeignNetwork {
+    const network = networks.get(payment.network);
+    if (!network) throw new GatewayError('unsupported_network', `${payment.network} is not served here`);
+    return network;
+  }
+
+  async function verify(payment: ExactPayment): Promise<ForeignVerdict> {
+    const { facilitator, settlement: chainParts, ownPayTo } = networkOf(payment);
+    if (payment.payTo === ownPayTo) {
+      const message = 'payments to this gateway are top-ups and have to be made through its own routes';
+      return { kind: 'invalid', reason: 'invalid_payment_requirements', message };
+    }
+    await chainParts.ready();
+    return facilitator.verify(payment);
+  }
+
+  async function settle(caller: string, payment: ExactPayment): Promise<ForeignOutcome> {
+    const { facilitator } = networkOf(payment);
+    // Only who holds the signature is told about a payment: others could ask for what they have merely seen.
+    const signed = await facilitator.verifySignature(payment);
+    const known = signed ? await answerKnown(caller, payment) : undefined;
+    if (known) return known;
+    const verdict = await verify(payment);
+    if (verdict.kind === 'valid') return (await answerKnown(caller, payment)) ?? accept(caller, payment);
+    if (verdict.kind === 'invalid') return { ...verdict, kind: 'refused' };
+    return (await answerKnown(caller, payment)) ?? answerUsed(payment, verdict.reason);
+  }
+
+  /** The answer to a payment that was shown to this gateway before, here or as a top-up. */
+  async function answerKnown(caller: string, payment: ExactPayment): Promise<ForeignOutcome | undefined> {
+    const stored = await findForeignSettlement(db, payment.identity);
+    if (stored) {
+      const isTheirs = stored.caller === caller && comparePayments(payment, stored.signed) !== 'different';
+      return isTheirs ? resume(stored) : { kind: 'duplicate', transaction: stored.transaction };
+    }
+    const claim = await findClaim(db, payment.identity);
+    if (!claim || claim.accountId === undefined) return undefined;
+    const topup = await findPayment(db, claim.cell, claim.paymentId);
+    return { kind: 'duplicate', transaction: topup?.transaction };
+  }
+
+  /** The permission is consumed, and not by us: the chain tells whether that was this payment. */
+  async function answerUsed(payment: ExactPayment, reason: string): Promise<ForeignOutcome> {
+    const { chain } = networkOf(payment).settlement;
+    const fromBlock = chain.earliestSettlementBlock(await chain.currentBlock());
+    const proof = await chain.proveSettlement(payment, { transactions: [], fromBlock });
+    if (proof.kind === 'transferred') return { kind: 'duplicate', transaction: proof.transfer.transaction };
+    if (proof.kind !== 'impossible') return { kind: 'pending', transaction: undefined };
+    return { kind: 'refused', reason, message: `the payment is spent already (${proof.reason})` };
+  }
+
+  async function accept(caller: string, payment: ExactPayment): Promise<ForeignOutcome> {
+    const { facilitator, environment, settlement: parts } = networkOf(payment);
+    await facilitator.checkCapacity(payment.network);
+    const head = await parts.chain.currentBlock();
+    const claim = await claimPayment(db, {
+      identity: payment.identity,
+      paymentId: newId(),
+      accountId: undefined,
+      environment,
+      cell: DEFAULT_CELL,
+    });
+    if (claim.accountId !== undefined) return { kind: 'duplicate', transaction: undefined };
+    const opened = {
+      paymentId: claim.paymentId,
+      caller,
+      signed: payment,
+      fromBlock: head > HEAD_MARGIN_BLOCKS ? head - HEAD_MARGIN_BLOCKS : 0n,
+    };
+    if (!(await openForeignSettlement(db, { ...opened, environment }))) {
+      return (await answerKnown(caller, payment)) ?? { kind: 'pending', transaction: undefined };
+    }
+    return finish({ ...opened, state: 'settling', reason: undefined, transaction: undefined });
+  }
+
+  async function resume(stored: ForeignSettlement): Promise<ForeignOutcome> {
+    const { state, transaction, reason = 'failed' } = stored;
+    if (state === 'settled' && transaction !== undefined) return { kind: 'settled', transaction };
+    if (state === 'failed') return { kind: 'failed', reason, transaction };
+    return finish(stored);
+  }
+
+  /** Sends, or sends again, and looks until the chain decides or the wait is over. It never throws. */
+  async function finish(stored: ForeignSettlement): Promise<ForeignOutcome> {
+    const { paymentId, signed } = stored;
+    const { facilitator } = networkOf(signed);
+    let { transaction } = stored;
+    try {
+      const result = await facilitator.settle(paymentId, signed);
+      const own = await facilitator.transactionsOf(paymentId, signed.network);
+      transaction = result.kind === 'submitted' ? result.transaction : (own.live[0] ?? transaction);
+      const proof = await settlement.awaitProof(stored, { transactions: own.live }, deps.settleWaitMs);
+      return await book(paymentId, proof, transaction);
+    } catch {
+      return { kind: 'pending', transaction };
+    }
+  }
+
+  async function book(
+    paymentId: string,
+    proof: Look | undefined,
+    sent: string | undefined,
+  ): Promise<ForeignOutcome> {
+    if (proof?.kind === 'transferred') {
+      const { transaction } = proof.transfer;
+      await noteForeignSettlement(db, paymentId, { state: 'settled', transaction });
+      return { kind: 'settled', transaction };
+    }
+    if (proof?.kind === 'impossible' || proof?.kind === 'reverted') {
+      const reason = proof.kind === 'reverted' ? 'reverted' : proof.reason;
+      const transaction = proof.transaction ?? sent;
+      await noteForeignSettlement(db, paymentId, {
+        state: 'failed',
+        reason,
+        ...(transaction ? { transaction } : {}),
+      });
+      return { kind: 'failed', reason, transaction };
+    }
+    // A transfer that is not deep enough yet tells where it is.
+    const transaction = proof?.kind === 'confirming' ? proof.transfer.transaction : sent;
+    await noteForeignSettlement(db, paymentId, {
+      state: 'settling',
+      ...(transaction ? { transaction } : {}),
+    });
+    return { kind: 'pending', transaction };
+  }
+
+  function track<T>(work: Promise<T>): Promise<T> {
+    running.add(work);
+    void work.catch(() => undefined).finally(() => running.delete(work));
+    return work;
+  }
+
+  return {
+    verify: payment => verify(payment).catch(rethrow),
+    settle: (caller, payment) => track(settle(caller, payment).catch(rethrow)),
+    async drained() {
+      await Promise.allSettled(running);
+    },
+  };
+}
+
+function rethrow(error: unknown): never {
+  throw asGatewayError(error);
+}
