@@ -2,6 +2,7 @@ import {
   bigint,
   cidr,
   customType,
+  date,
   foreignKey,
   index,
   pgSchema,
@@ -11,6 +12,7 @@ import {
   unique,
   uuid,
 } from 'drizzle-orm/pg-core';
+import type { CellName } from '../db/queryable.ts';
 
 /**
  * The directory's tables for lists and joins. `migrations/directory` is the truth; a test compares the two.
@@ -144,3 +146,18 @@ export const customerLink = directory.table(
     index('customer_link_customer_idx').on(table.customerId),
   ],
 );
+
+/** What customers have in a cell beside their accounts. */
+export function customerCellTables(cell: CellName) {
+  const keySpend = pgSchema(cell).table(
+    'key_spend',
+    {
+      accountId: bigint('account_id', { mode: 'bigint' }).notNull(),
+      keyId: uuid('key_id').notNull(),
+      month: date('month').notNull(),
+      spent: bigint('spent', { mode: 'bigint' }).notNull(),
+    },
+    table => [primaryKey({ name: 'key_spend_pkey', columns: [table.accountId, table.keyId] })],
+  );
+  return { keySpend };
+}

@@ -16,6 +16,7 @@ type Shape = Record<string, { columns: Record<string, string>; keys: Record<stri
 
 const mirrors = [
   ...Object.values(customers),
+  ...Object.values(customers.customerCellTables(DEFAULT_CELL)),
   ...Object.values(payments),
   ...Object.values(payments.paymentTables(DEFAULT_CELL)),
   ...Object.values(topupTables(DEFAULT_CELL)),
