@@ -1,7 +1,7 @@
-import { isAddress } from '@solana/kit';
-import { USDC_MAINNET_ADDRESS } from '@x402/svm';
 import { EVM_NETWORKS, type EvmNetwork } from '../chains/evm-networks.ts';
+import { SVM_NETWORKS, type SvmNetwork } from '../chains/svm-networks.ts';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
+import { isSvmAddress } from '../lib/svm-address.ts';
 import { startLocalEvmChain } from '../local/evm-chain.ts';
 import { isSolanaInstalled, startLocalSolana } from '../local/solana-chain.ts';
 import type { SandboxNetwork } from '../sandbox/routes.ts';
@@ -11,9 +11,6 @@ const GAS_WEI = 1_000n * 10n ** 18n;
 
 const LAMPORTS_PER_SOL = 1_000_000_000n;
 const FEE_PAYER_LAMPORTS = 100n * LAMPORTS_PER_SOL;
-
-const SOLANA = 'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp';
-const SOLANA_USDC = { address: USDC_MAINNET_ADDRESS, decimals: 6 };
 
 /** A local chain with what the gateway needs on it. */
 export interface SandboxChain extends SandboxNetwork {
@@ -37,16 +34,18 @@ export interface SandboxChainOptions {
 
 /** The networks that this machine can stand in for; Solana needs a package that an install may leave out. */
 export function sandboxNetworks(): string[] {
-  return [...EVM_NETWORKS.map(({ network }) => network), ...(isSolanaInstalled() ? [SOLANA] : [])];
+  const networks = [...EVM_NETWORKS, ...(isSolanaInstalled() ? SVM_NETWORKS : [])];
+  return networks.map(({ network }) => network);
 }
 
 /** Starts all chains at once. */
 export function startSandboxChains(options: SandboxChainOptions): Promise<SandboxChain[]> {
   const { networks } = options;
-  const evm = EVM_NETWORKS.filter(({ network }) => networks.includes(network));
+  const chosen = <T extends { network: string }>(rows: readonly T[]) =>
+    rows.filter(({ network }) => networks.includes(network));
   return Promise.all([
-    ...evm.map(network => startEvm(network, options)),
-    ...(networks.includes(SOLANA) ? [startSolana(options)] : []),
+    ...chosen(EVM_NETWORKS).map(network => startEvm(network, options)),
+    ...chosen(SVM_NETWORKS).map(network => startSolana(network, options)),
   ]);
 }
 
@@ -69,16 +68,18 @@ async function startEvm(network: EvmNetwork, options: SandboxChainOptions): Prom
   };
 }
 
-async function startSolana({ dataDir, svm, log }: SandboxChainOptions): Promise<SandboxChain> {
-  const chain = await startLocalSolana({ dataDir, mint: SOLANA_USDC, log });
+async function startSolana(network: SvmNetwork, options: SandboxChainOptions): Promise<SandboxChain> {
+  const { usdc, slotMs } = network;
+  const { dataDir, svm, log } = options;
+  const chain = await startLocalSolana({ dataDir, mint: usdc, slotMs, log });
   return {
-    network: SOLANA,
+    network: network.network,
     rpcUrl: chain.rpcUrl,
-    asset: SOLANA_USDC.address,
-    assetDecimals: SOLANA_USDC.decimals,
+    asset: usdc.address,
+    assetDecimals: usdc.decimals,
     payTo: svm.payTo,
     restored: chain.restored,
-    canonicalAddress: address => (isAddress(address) ? address : undefined),
+    canonicalAddress: address => (isSvmAddress(address) ? address : undefined),
     /** A wallet without SOL could not do anything else on the chain. */
     async fund(address, amount) {
       await chain.airdrop(address, LAMPORTS_PER_SOL);

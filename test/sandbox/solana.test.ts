@@ -1,6 +1,8 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { generateKeyPairSigner } from '@solana/kit';
+import { generateKeyPairSigner, type KeyPairSigner } from '@solana/kit';
+import { x402Client, x402HTTPClient } from '@x402/core/client';
+import { ExactSvmScheme } from '@x402/svm/exact/client';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   callSandbox as call,
@@ -32,6 +34,22 @@ async function fund(sandbox: Sandbox, address: string, amountUsd: string) {
   return call(sandbox, '/sandbox/v1/fund', { network: SOLANA_MAINNET, address, amountUsd });
 }
 
+/** What any program does that has the published client and one URL. */
+async function payAsClient(sandbox: Sandbox, wallet: KeyPairSigner, rpcUrl: string) {
+  const url = `${sandbox.origin}/api/v1/x402/top-up`;
+  // The client refuses more than a dollar unless it is told otherwise.
+  const core = new x402Client()
+    .register(SOLANA_MAINNET, new ExactSvmScheme(wallet, { rpcUrl }))
+    .setSpendControls({ maxAmountPerPayment: '$5' });
+  const client = new x402HTTPClient(core);
+  const offered = await fetch(url, { method: 'POST' });
+  const required = client.getPaymentRequiredResponse(name => offered.headers.get(name), await offered.json());
+  const headers = client.encodePaymentSignatureHeader(await client.createPaymentPayload(required));
+  const paid = await fetch(url, { method: 'POST', headers });
+  const receipt = client.getPaymentSettleResponse(name => paid.headers.get(name));
+  return { status: paid.status, body: await paid.json(), receipt, headers };
+}
+
 describe('Solana in the sandbox', () => {
   it('is there, with a receiver, and gives every wallet dollars and SOL', async () => {
     const sandbox = await sandboxes.start('plain');
@@ -59,7 +77,27 @@ describe('Solana in the sandbox', () => {
     }
   });
 
-  it('goes on after kill -9, and is emptied with the rest', async () => {
+  it('is paid by the published client, and the wallet is credited once', async () => {
+    const sandbox = await sandboxes.start('paid');
+    const { rpcUrl, payTo } = await solanaOf(sandbox);
+    const ready = await call(sandbox, '/readyz');
+    expect(ready).toMatchObject({ status: 200, body: { status: 'ready' } });
+    const wallet = await generateKeyPairSigner();
+    await fund(sandbox, wallet.address, '100');
+    const { status, body, receipt, headers } = await payAsClient(sandbox, wallet, rpcUrl);
+    expect(body).toMatchObject({
+      success: true,
+      data: { walletAddress: wallet.address, amountCredited: 5, newBalance: 5 },
+    });
+    expect(status).toBe(200);
+    expect(receipt).toMatchObject({ success: true, network: SOLANA_MAINNET, payer: wallet.address });
+    expect(await solanaUsdcBalance({ rpcUrl }, payTo)).toBe(5_000_000n);
+    const again = await call(sandbox, '/api/v1/x402/top-up', undefined, headers);
+    expect(again).toEqual({ status: 200, body });
+    expect(await solanaUsdcBalance({ rpcUrl }, wallet.address)).toBe(95_000_000n);
+  });
+
+  it('goes on after kill -9, and is emptied with the rest', { timeout: 60_000 }, async () => {
     const first = await sandboxes.start('killed');
     const { address } = await generateKeyPairSigner();
     expect(await fund(first, address, '3')).toMatchObject({ status: 200 });
