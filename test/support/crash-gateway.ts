@@ -30,18 +30,13 @@ const seams: Seams = {
       await client.sendRawTransaction(raw);
     },
   }),
-  svmClient: client => ({
-    ...client,
-    async send(wire) {
-      if (crashAt === 'before-send') die();
-      await client.send(wire);
-    },
-  }),
   facilitator: facilitator => ({
     ...facilitator,
     async settle(paymentId, payment) {
       // The state is committed, nothing is signed.
       if (crashAt === 'before-sign') die();
+      // A remote facilitator has the payment, its answer is on its way or never comes.
+      if (crashAt === 'during-settle') setTimeout(die, 100);
       const result = await facilitator.settle(paymentId, payment);
       // The money has moved, nothing is credited.
       if (crashAt === 'after-send') die();
