@@ -118,12 +118,12 @@ function createOurs(): Verifier {
         token,
         settleGas,
         client,
-        sender: {
-          address: GAS_PAYER,
+        lanes: {
+          addresses: [GAS_PAYER],
           send: refuse,
           transactionsOf: refuse,
           maintain: refuse,
-          capacity: refuse,
+          checkCapacity: refuse,
           forget: refuse,
         },
         contractWallets: createContractWalletVerifier(NETWORK, token, client, GAS_PAYER),

@@ -38,7 +38,8 @@ export interface Config extends FacilitatorSettings {
   /** CAIP-2 ids. */
   networks: readonly string[];
   evmPayTo: string;
-  evmPrivateKey: string;
+  /** Gas keys; each is a lane with nonces of its own. */
+  evmPrivateKeys: readonly string[];
   svmPayTo: string;
   svmPrivateKey: string;
   /** JSON-RPC URLs by the name of their setting. */
@@ -100,8 +101,11 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
       'EVM_PAY_TO must be an address; mixed case carries a checksum, and it is wrong or it is nobody’s',
     );
   }
-  if (values.EVM_PRIVATE_KEY && !isEvmPrivateKey(values.EVM_PRIVATE_KEY)) {
-    problems.push('EVM_PRIVATE_KEY must be 0x and 64 hex digits, and a key of the curve');
+  const evmPrivateKeys = parseList(values.EVM_PRIVATE_KEY).map(key => key.toLowerCase());
+  if (!evmPrivateKeys.every(isEvmPrivateKey) || new Set(evmPrivateKeys).size < evmPrivateKeys.length) {
+    problems.push(
+      'EVM_PRIVATE_KEY must be 0x and 64 hex digits, and a key of the curve; a list must not repeat one',
+    );
   }
   if (values.SVM_PAY_TO && !isSvmAddress(values.SVM_PAY_TO)) {
     problems.push('SVM_PAY_TO must be an address in base58, which has capital letters');
@@ -132,7 +136,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     dialects: dialects as DialectName[],
     networks: [...new Set(parseList(values.NETWORKS))],
     evmPayTo: evmPayTo ?? '',
-    evmPrivateKey: values.EVM_PRIVATE_KEY,
+    evmPrivateKeys,
     svmPayTo: values.SVM_PAY_TO,
     svmPrivateKey: values.SVM_PRIVATE_KEY,
     rpcUrls: {
@@ -169,7 +173,7 @@ function requireProduction(config: Config, problems: string[]): void {
   for (const [network, name] of Object.entries(RPC_SETTINGS)) {
     if (config.networks.includes(network) && !config.rpcUrls[name]) problems.push(`${name} is required`);
   }
-  if (onEvm && embedded && !config.evmPrivateKey) problems.push('EVM_PRIVATE_KEY is required');
+  if (onEvm && embedded && config.evmPrivateKeys.length === 0) problems.push('EVM_PRIVATE_KEY is required');
   if (onSolana && embedded && !config.svmPrivateKey) problems.push('SVM_PRIVATE_KEY is required');
   if (Object.keys(config.facilitatorApiKeys).length > 0 && !embedded)
     problems.push('FACILITATOR_API_KEYS needs the embedded facilitator in FACILITATORS');
@@ -190,7 +194,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
   return {
     ...config,
     databaseUrl: mask(config.databaseUrl),
-    evmPrivateKey: mask(config.evmPrivateKey),
+    evmPrivateKeys: config.evmPrivateKeys.map(mask),
     svmPrivateKey: mask(config.svmPrivateKey),
     adminApiKey: mask(config.adminApiKey),
     sentTopups: { ...config.sentTopups, deliverySecret: mask(config.sentTopups.deliverySecret) },

@@ -9,7 +9,11 @@ export const SETTINGS = {
   DIALECTS: { fallback: 'venice,mobula,dria,aitopup', about: 'wire dialects to mount, comma-separated' },
   NETWORKS: { fallback: 'eip155:8453', about: 'CAIP-2 networks to accept, comma-separated' },
   EVM_PAY_TO: { fallback: '', about: 'address that receives USDC on EVM networks' },
-  EVM_PRIVATE_KEY: { fallback: '', about: 'key that pays gas for the embedded facilitator', secret: true },
+  EVM_PRIVATE_KEY: {
+    fallback: '',
+    about: 'key that pays gas for the embedded facilitator, or a list of them',
+    secret: true,
+  },
   BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
   BASE_SEPOLIA_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base Sepolia node', secret: true },
   SVM_PAY_TO: { fallback: '', about: 'wallet that receives USDC on Solana' },

@@ -5,16 +5,13 @@ import {
   type TokenDomain,
   transferCallData,
 } from '../lib/eip3009.ts';
-import { GatewayError, unavailable } from '../lib/errors.ts';
+import { GatewayError } from '../lib/errors.ts';
 import { type EvmClient, EvmRevertError } from '../ports/evm-client.ts';
 import type { Facilitator, SettleResult, VerifyResult } from '../ports/facilitator.ts';
 import { type Eip3009Payment, type ExactPayment, requireKind } from '../ports/payment.ts';
 import type { ContractWalletVerifier } from './contract-wallet.ts';
 import { createEip3009Checks } from './eip3009-checks.ts';
-import type { EvmSender } from './evm-sender.ts';
-
-/** When a transaction has waited this long, another would only wait behind it. */
-const MAX_WAITING_MS = 60_000;
+import type { EvmLanes } from './evm-lanes.ts';
 
 /** What the embedded facilitator needs to serve one EVM network. */
 export interface EmbeddedNetwork {
@@ -22,13 +19,13 @@ export interface EmbeddedNetwork {
   token: TokenDomain;
   settleGas: bigint;
   client: EvmClient;
-  sender: EvmSender;
+  lanes: EvmLanes;
   contractWallets: ContractWalletVerifier;
 }
 
 /**
  * The facilitator inside this process: it checks EIP-3009 payments against the token itself and sends them
- * with our own key. The signature of an ordinary wallet is checked natively, a contract wallet's by the
+ * with our own keys. The signature of an ordinary wallet is checked natively, a contract wallet's by the
  * official x402 scheme.
  */
 export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], clock: Clock): Facilitator {
@@ -43,7 +40,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
 
   async function verify(given: ExactPayment): Promise<VerifyResult> {
     const payment = requireKind(given, 'eip3009');
-    const { client, contractWallets, sender, settleGas } = networkOf(payment);
+    const { client, contractWallets, lanes, settleGas } = networkOf(payment);
     const { authorization } = payment;
     if (!(await checks.verifySignature(payment))) {
       const code = await client.code(authorization.from);
@@ -56,7 +53,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     try {
       // Exactly as it will be sent, so that a wallet contract cannot tell the rehearsal from the transaction.
       const data = transferCallData(authorization, authorization.signature);
-      await client.call(payment.asset, data, { from: sender.address, gas: settleGas });
+      await client.call(payment.asset, data, { from: lanes.addresses[0], gas: settleGas });
       return { kind: 'valid' };
     } catch (error) {
       if (error instanceof EvmRevertError) return diagnose(payment, client, error);
@@ -64,25 +61,14 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     }
   }
 
-  /** Every waiting transaction is counted at full price, because the node reserves that much for each. */
-  async function checkCapacity(network: string): Promise<void> {
-    const { sender, settleGas } = networkOf({ network });
-    const part = `settlement on ${network}`;
-    const capacity = await sender.capacity().catch((error: unknown) => {
-      throw unavailable(part, error);
-    });
-    if (capacity.oldestMs > MAX_WAITING_MS) throw unavailable(part);
-    if (capacity.affordableGas < settleGas * BigInt(capacity.waiting + 1)) throw unavailable(part);
-  }
-
   async function settle(paymentId: string, given: ExactPayment): Promise<SettleResult> {
     try {
       const payment = requireKind(given, 'eip3009');
       const untimely = checks.checkTerms(payment);
       if (untimely) return { ...untimely, kind: 'not_submitted' };
-      const { sender, settleGas } = networkOf(payment);
+      const { lanes, settleGas } = networkOf(payment);
       const { authorization } = payment;
-      return await sender.send(paymentId, {
+      return await lanes.send(paymentId, {
         to: payment.asset,
         data: transferCallData(authorization, authorization.signature),
         gas: settleGas,
@@ -98,9 +84,12 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     feePayer: () => undefined,
     verifySignature: checks.verifySignature,
     verify,
-    checkCapacity,
+    async checkCapacity(network) {
+      const { lanes, settleGas } = networkOf({ network });
+      await lanes.checkCapacity(settleGas);
+    },
     settle,
-    transactionsOf: (paymentId, network) => networkOf({ network }).sender.transactionsOf(paymentId),
+    transactionsOf: (paymentId, network) => networkOf({ network }).lanes.transactionsOf(paymentId),
   };
 }
 

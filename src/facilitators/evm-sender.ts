@@ -1,8 +1,8 @@
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
-import type { OwnTransactions, SettleResult } from '../ports/facilitator.ts';
-import type { SenderStore, SignedTransaction } from '../ports/sender-store.ts';
+import type { SettleResult } from '../ports/facilitator.ts';
+import type { SenderStore, SignedTransaction, StoredTransaction } from '../ports/sender-store.ts';
 import { createGasPrice } from './evm-gas-price.ts';
 import { createSigningQueue } from './evm-signing-queue.ts';
 import { type OutgoingCall, offeredFees, type SigningKey, signTransaction } from './evm-transaction.ts';
@@ -20,10 +20,11 @@ export interface SenderCapacity {
 /** Sends transactions of one key on one network and never loses a hash. */
 export interface EvmSender {
   readonly address: string;
-  /** Signs, stores and sends; a payment has one live transaction however often this is called. */
+  /**
+   * Signs, stores and sends; a payment has one live transaction however often this is called.
+   * @throws OtherSenderError when another key has signed the payment
+   */
   send(paymentId: string, call: OutgoingCall): Promise<SettleResult>;
-  /** Every hash signed for a payment; live are those of its newest nonce, because an older one may be given up. */
-  transactionsOf(paymentId: string): Promise<OwnTransactions>;
   /** One round of care for what was stored and is not mined. */
   maintain(): Promise<void>;
   /** At most a second old. @throws unavailable when the node or the database does not answer. */
@@ -39,6 +40,14 @@ export interface EvmSenderOptions extends SigningKey {
   /** A higher gas price, in wei, is not believed. */
   maxGasPriceWei: bigint;
   clock: Clock;
+}
+
+/** The payment's live transaction is signed by another key, which alone can look after it. */
+export class OtherSenderError extends Error {
+  constructor(readonly transaction: StoredTransaction) {
+    super('another key has signed this payment');
+    this.name = 'OtherSenderError';
+  }
 }
 
 /** What one payment may wait for before the next one gets its turn. */
@@ -63,15 +72,28 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
 
   const readChain = <T>(work: Promise<T>) => withDeadline('the node', CHAIN_READ_TIMEOUT_MS, work);
 
+  /** What this call has not signed was stored before: by this key, or by another one. */
+  async function requireOwn(paymentId: string, found: SignedTransaction): Promise<SignedTransaction> {
+    const stored = (await store.findByPayment(paymentId)).find(({ hash }) => hash === found.hash);
+    if (stored && stored.sender !== address) throw new OtherSenderError(stored);
+    return found;
+  }
+
   async function signOnce(paymentId: string, call: OutgoingCall): Promise<SignedTransaction> {
     const price = await readChain(gasPrice());
     const firstNonce =
       queue.nextNonce() ?? (await store.initialise(key, await readChain(client.transactionCount(address))));
+    const made = new Set<string>();
     const request = {
       paymentId,
-      sign: (nonce: bigint) => signTransaction(signing, nonce, call, offeredFees(price)),
+      sign(nonce: bigint) {
+        const transaction = signTransaction(signing, nonce, call, offeredFees(price));
+        made.add(transaction.hash);
+        return transaction;
+      },
     };
     const signed = await queue.sign(request, firstNonce);
+    if (!made.has(signed.hash)) await requireOwn(paymentId, signed);
     if (signed.nonce >= maintenance.minedForGood() || !(await isLost(paymentId, signed))) return signed;
     await store.supersede(key, signed);
     return await queue.sign(request, firstNonce);
@@ -100,6 +122,7 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
       try {
         signed = await signOnce(paymentId, call);
       } catch (error) {
+        if (error instanceof OtherSenderError) throw error;
         // Whether the bytes were stored is unknown when the database dies here, so this is no proof either way.
         queue.forget();
         return { kind: 'unknown', message: error instanceof Error ? error.message : 'signing failed' };
@@ -107,11 +130,6 @@ export function createEvmSender(options: EvmSenderOptions): EvmSender {
       // The answer of the node does not matter: a lost answer and "already known" are successes we cannot see.
       await client.sendRawTransaction(signed.raw).catch(() => undefined);
       return { kind: 'submitted', transaction: signed.hash };
-    },
-    async transactionsOf(paymentId) {
-      const signed = await store.findByPayment(paymentId);
-      const live = signed.filter(({ nonce }) => nonce === signed[0]?.nonce);
-      return { all: signed.map(({ hash }) => hash), live: live.map(({ hash }) => hash) };
     },
     maintain: () => maintenance.round(),
     capacity() {

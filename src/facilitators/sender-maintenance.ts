@@ -1,8 +1,10 @@
 import type { Clock } from '../lib/clock.ts';
+import { readValidBefore } from '../lib/eip3009.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
 import type { SenderKey, SenderStore, SignedTransaction } from '../ports/sender-store.ts';
 import {
   fillerCall,
+  type OutgoingCall,
   offeredFees,
   raisedFees,
   readTransaction,
@@ -27,6 +29,9 @@ const MINED_FOR_GOOD_MS = 10_000;
 
 /** An offer this many times the price does not wait for money, so raising it would only cost. */
 const ENOUGH_TIMES_THE_PRICE = 10n;
+
+/** Blocks may carry a time that is a little behind ours. */
+const SURELY_OVER_MS = 60_000n;
 
 /** One round sends for at most this long; the next begins with the lowest nonce again. */
 const ROUND_BUDGET_MS = 5_000;
@@ -83,9 +88,16 @@ export function createSenderMaintenance(options: SenderMaintenanceOptions) {
       const { call, fees } = readTransaction(old.raw);
       const tooLow = old.nonce === mined || fees.maxFeePerGas < price;
       if (!tooLow || fees.maxFeePerGas >= price * ENOUGH_TIMES_THE_PRICE) continue;
+      const next = isOver(call) ? fillerCall(key.sender) : call;
       // False when another replica was faster: its bytes are as good.
-      await store.replace(key, old, signTransaction(signing, old.nonce, call, raisedFees(fees, price)));
+      await store.replace(key, old, signTransaction(signing, old.nonce, next, raisedFees(fees, price)));
     }
+  }
+
+  /** A payment whose permission has ended can only be reverted: its nonce is used up for less. */
+  function isOver({ data }: OutgoingCall): boolean {
+    const validBefore = readValidBefore(data);
+    return validBefore !== undefined && BigInt(clock.nowMs()) > validBefore * 1000n + SURELY_OVER_MS;
   }
 
   return {

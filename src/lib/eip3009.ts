@@ -100,6 +100,13 @@ export function transferCallData(authorization: TransferAuthorization, signature
   return `0x${TRANSFER_BYTES}${words}${word(7n * 32n)}${word(BigInt(length))}${padded}`;
 }
 
+/** Unix seconds from which on the token refuses this call; undefined when it is another call. */
+export function readValidBefore(data: string): bigint | undefined {
+  const call = data.slice(2);
+  if (!call.startsWith(TRANSFER_VRS) && !call.startsWith(TRANSFER_BYTES)) return undefined;
+  return BigInt(`0x${call.slice(8 + 4 * 64, 8 + 5 * 64)}`);
+}
+
 /** Call data that asks whether the payer's nonce is consumed (used or cancelled). */
 export function authorizationStateCallData(from: string, nonce: string): Hex {
   return `0x${AUTHORIZATION_STATE}${addressWord(from)}${nonce.slice(2)}`;

@@ -143,13 +143,13 @@ export function createSenderStore(pool: Pool): SenderStore {
       return result.rows[0]?.done === true;
     },
     async findByPayment(paymentId) {
-      const result = await db.query<TransactionRow>({
+      const result = await db.query<TransactionRow & { sender: string }>({
         name: 'directory.find_signed_transactions',
-        text: `SELECT nonce, hash, raw FROM directory.evm_transaction WHERE payment_id = $1
+        text: `SELECT sender, nonce, hash, raw FROM directory.evm_transaction WHERE payment_id = $1
                ORDER BY superseded, nonce DESC, created_at DESC LIMIT $2`,
         values: [paymentId, MAX_HASHES_PER_PAYMENT],
       });
-      return result.rows.map(toTransaction);
+      return result.rows.map(row => ({ ...toTransaction(row), sender: row.sender }));
     },
     async listLive({ network, sender }, fromNonce, limit) {
       const result = await db.query<TransactionRow>({

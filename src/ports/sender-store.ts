@@ -13,6 +13,11 @@ export interface SignedPayment {
   signed: SignedTransaction;
 }
 
+/** One that was stored, with the address of the key that signed it. */
+export interface StoredTransaction extends SignedTransaction {
+  sender: string;
+}
+
 export type StoreOutcome =
   | { kind: 'stored' }
   /** The payment was signed before: those bytes are the ones to send. */
@@ -66,8 +71,8 @@ export interface SenderStore {
   closeGap(key: SenderKey, mined: bigint, limit: number): Promise<bigint[]>;
   /** Stores a transaction of no payment at a nonce that has none. @returns false when it has one now. */
   fill(key: SenderKey, signed: SignedTransaction): Promise<boolean>;
-  /** Every transaction that was ever signed for a payment, newest first; any of them can be the one mined. */
-  findByPayment(paymentId: string): Promise<SignedTransaction[]>;
+  /** Every transaction that was ever signed for a payment, by any key, the live one first; any of them can be the one mined. */
+  findByPayment(paymentId: string): Promise<StoredTransaction[]>;
   /** Live transactions from this nonce on, lowest first: what a node that lost them is given again. */
   listLive(key: SenderKey, fromNonce: bigint, limit: number): Promise<SignedTransaction[]>;
   /** How many live transactions there are from this nonce on, and for how long. */

@@ -6,7 +6,8 @@ import { createEvmReceipts } from '../chains/evm-receipts.ts';
 import type { Config } from '../config/config.ts';
 import { createContractWalletVerifier } from '../facilitators/contract-wallet.ts';
 import type { EmbeddedNetwork } from '../facilitators/embedded.ts';
-import { createEvmSender, type EvmSender } from '../facilitators/evm-sender.ts';
+import { createEvmLanes, type EvmLanes } from '../facilitators/evm-lanes.ts';
+import { createEvmSender } from '../facilitators/evm-sender.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { TokenDomain } from '../lib/eip3009.ts';
 import type { Chain } from '../ports/chain.ts';
@@ -26,7 +27,7 @@ export interface EvmParts {
   client: EvmClient;
   chain: Chain;
   /** Absent without a key: then other facilitators settle. */
-  sender: EvmSender | undefined;
+  lanes: EvmLanes | undefined;
 }
 
 /** The parts of every EVM network in the configuration. */
@@ -46,18 +47,19 @@ export function createEvmParts(
     });
     const client = seams.evmClient?.(plain) ?? plain;
     const chain = createEvmChain(network, client, clock);
-    const sender = config.evmPrivateKey
-      ? createEvmSender({
-          client,
-          store: senderStore,
-          chainId: network.chainId,
-          address: privateKeyToAddress(config.evmPrivateKey as `0x${string}`).toLowerCase(),
-          privateKey: config.evmPrivateKey,
-          maxGasPriceWei: network.maxGasPriceWei,
-          clock,
-        })
-      : undefined;
-    return { network, client, chain: seams.chain?.(chain) ?? chain, sender };
+    const senders = config.evmPrivateKeys.map(privateKey =>
+      createEvmSender({
+        client,
+        store: senderStore,
+        chainId: network.chainId,
+        address: privateKeyToAddress(privateKey as `0x${string}`).toLowerCase(),
+        privateKey,
+        maxGasPriceWei: network.maxGasPriceWei,
+        clock,
+      }),
+    );
+    const lanes = senders.length > 0 ? createEvmLanes({ client, store: senderStore, senders }) : undefined;
+    return { network, client, chain: seams.chain?.(chain) ?? chain, lanes };
   });
 }
 
@@ -77,12 +79,13 @@ export function tokenOf({ usdc, chainId }: EvmNetwork): TokenDomain {
 
 /** What the embedded facilitator needs of the networks that it has a key for. */
 export function toEmbedded(evm: readonly EvmParts[]): EmbeddedNetwork[] {
-  return evm.flatMap(({ network, client, sender }) => {
-    if (!sender) return [];
+  return evm.flatMap(({ network, client, lanes }) => {
+    if (!lanes) return [];
     const token = tokenOf(network);
     const id = network.network as `${string}:${string}`;
-    const contractWallets = createContractWalletVerifier(id, token, client, sender.address as `0x${string}`);
-    return [{ network: id, token, settleGas: network.settleGas, client, sender, contractWallets }];
+    const gasPayer = lanes.addresses[0] as `0x${string}`;
+    const contractWallets = createContractWalletVerifier(id, token, client, gasPayer);
+    return [{ network: id, token, settleGas: network.settleGas, client, lanes, contractWallets }];
   });
 }
 

@@ -18,7 +18,7 @@ export function createFacilitatorApiParts(
   },
 ) {
   const { db, embedded, settlement, settleWaitMs } = deps;
-  const served = deps.evm.filter(({ sender }) => sender !== undefined);
+  const served = deps.evm.filter(({ lanes }) => lanes !== undefined);
   const networks = new Map(
     served.flatMap(({ network: { network, environment } }): [string, ForeignNetwork][] => {
       const parts = deps.networks.get(network);
@@ -28,7 +28,7 @@ export function createFacilitatorApiParts(
       ];
     }),
   );
-  const signers = new Set(served.map(({ sender }) => sender?.address ?? ''));
+  const signers = new Set(served.flatMap(({ lanes }) => lanes?.addresses ?? []));
   return {
     settlements: createForeignSettlements({ db, networks, settlement, settleWaitMs }),
     tokens: served.map(({ network }) => ({

@@ -13,8 +13,16 @@ import type { SvmParts } from './svm.ts';
 export interface ReadinessNetwork {
   title: string;
   chain: Chain;
-  /** Whether our key can pay for settlements; nothing to say where we have none. */
-  checkGas: () => Promise<string[]>;
+  /** Nothing is low where we have no key. */
+  readGas: () => Promise<GasGauge>;
+}
+
+/** Which of our keys can not pay for settlements much longer. */
+export interface GasGauge {
+  /** One sentence for each. */
+  low: string[];
+  /** False while any key can pay, and where we have none. */
+  allLow: boolean;
 }
 
 const CHECK_TIMEOUT_MS = 5_000;
@@ -25,6 +33,9 @@ const PARTITION_NOTICE_DAYS = 32;
 
 /** 0.0005 ETH: some thousand settlements on Base. Below it settling is about to stop. */
 const MIN_GAS_WEI = 500_000_000_000_000n;
+
+/** What a key must be able to pay at the present price, whatever that is. */
+const RESERVED_SETTLEMENTS = 100n;
 
 /** What must be well before a load balancer may send us money. */
 export function checkReadiness(deps: {
@@ -72,12 +83,12 @@ export function checkReadiness(deps: {
     { name: 'database', run: checkDatabase },
     { name: 'migrations', run: checkMigrations },
     { name: 'ledger', run: checkLedger },
-    ...deps.networks.flatMap(({ title, chain, checkGas }) => [
+    ...deps.networks.flatMap(({ title, chain, readGas }) => [
       {
         name: `${title} node`,
         run: () => withDeadline('chain', CHECK_TIMEOUT_MS, chain.checkSetup()),
       },
-      { name: `${title} gas`, run: () => withDeadline('gas', CHECK_TIMEOUT_MS, checkGas()) },
+      gasCheck(title, readGas),
     ]),
     ...deps.settling.map(facilitatorCheck),
   ];
@@ -109,16 +120,40 @@ function facilitatorCheck(parts: {
   };
 }
 
-export function evmReadiness({ network, client, chain, sender }: EvmParts): ReadinessNetwork {
+/** Any key that runs dry is worth knowing; that all of them do is a problem, a while before they are dry. */
+function gasCheck(title: string, readGas: () => Promise<GasGauge>): ReadinessCheck {
+  const read = () => withDeadline('gas', CHECK_TIMEOUT_MS, readGas());
+  return {
+    name: `${title} gas`,
+    async run() {
+      const { low, allLow } = await read();
+      return allLow ? low : [];
+    },
+    async notes() {
+      const { low, allLow } = await read();
+      return allLow ? [] : low;
+    },
+  };
+}
+
+export function evmReadiness({ network, client, chain, lanes }: EvmParts): ReadinessNetwork {
+  const addresses = lanes?.addresses ?? [];
   return {
     title: network.title,
     chain,
-    async checkGas() {
-      if (!sender) return [];
-      const balance = await client.balance(sender.address);
-      return balance >= MIN_GAS_WEI
-        ? []
-        : [`EVM_PRIVATE_KEY: ${sender.address} needs gas on ${network.title}`];
+    async readGas() {
+      if (addresses.length === 0) return { low: [], allLow: false };
+      const [price, ...balances] = await Promise.all([
+        client.gasPrice(),
+        ...addresses.map(address => client.balance(address)),
+      ]);
+      const reserve = network.settleGas * price * RESERVED_SETTLEMENTS;
+      const least = reserve > MIN_GAS_WEI ? reserve : MIN_GAS_WEI;
+      const low = addresses.filter((_, index) => (balances[index] ?? 0n) < least);
+      return {
+        low: low.map(address => `EVM_PRIVATE_KEY: ${address} needs gas on ${network.title}`),
+        allLow: low.length === addresses.length,
+      };
     },
   };
 }
@@ -127,12 +162,11 @@ export function svmReadiness({ network, client, chain, sender }: SvmParts): Read
   return {
     title: network.title,
     chain,
-    async checkGas() {
-      if (!sender) return [];
-      const lamports = await client.balance(sender.address);
-      return lamports >= network.minFeePayerLamports
-        ? []
-        : [`SVM_PRIVATE_KEY: ${sender.address} needs SOL on ${network.title}`];
+    async readGas() {
+      if (!sender) return { low: [], allLow: false };
+      const allLow = (await client.balance(sender.address)) < network.minFeePayerLamports;
+      const problem = `SVM_PRIVATE_KEY: ${sender.address} needs SOL on ${network.title}`;
+      return { low: allLow ? [problem] : [], allLow };
     },
   };
 }

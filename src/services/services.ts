@@ -81,13 +81,13 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   const facilitators = createFacilitatorParts(
     config,
     [
-      ...evm.map(parts => toFacilitatorNetwork(parts, checks, parts.sender && embedded)),
+      ...evm.map(parts => toFacilitatorNetwork(parts, checks, parts.lanes && embedded)),
       ...svm.map(toSvmFacilitatorNetwork),
     ],
     { store: createFacilitatorStore(pool), log, clock, seams },
   );
   const chains = [
-    ...evm.map(parts => ({ ...parts, blockTimeMs: parts.network.blockTimeMs })),
+    ...evm.map(parts => ({ ...parts, sender: parts.lanes, blockTimeMs: parts.network.blockTimeMs })),
     ...svm.map(parts => ({ ...parts, blockTimeMs: parts.network.slotMs })),
   ];
   const networks = new Map(

@@ -69,7 +69,7 @@ const seams = {
 
 async function start(settings: Record<string, string> = {}): Promise<void> {
   gateway = await startGateway({ seams, settings: { BASE_RPC_URL: chain.rpcUrl, ...settings } });
-  const { address } = privateKeyToAccount(gateway.config.evmPrivateKey as `0x${string}`);
+  const { address } = privateKeyToAccount(gateway.config.evmPrivateKeys[0] as `0x${string}`);
   await chain.fundGas(address, 10n ** 20n);
 }
 

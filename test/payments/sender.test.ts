@@ -77,7 +77,7 @@ const seams = { evmClient: faulty, settleWaitMs: 500, reconcileEveryMs: 100, mai
 async function start(settleWaitMs = seams.settleWaitMs): Promise<void> {
   const settings = { BASE_RPC_URL: chain.rpcUrl };
   gateway = await startGateway({ seams: { ...seams, settleWaitMs }, clock, settings });
-  gasKey = privateKeyToAccount(gateway.config.evmPrivateKey as `0x${string}`);
+  gasKey = privateKeyToAccount(gateway.config.evmPrivateKeys[0] as `0x${string}`);
   await chain.fundGas(gasKey.address, 100n * ETHER);
 }
 
@@ -344,7 +344,7 @@ describe('a call of the node that hangs', () => {
       },
       store: createSenderStore(gateway.sql),
       address: gasKey.address.toLowerCase(),
-      privateKey: gateway.config.evmPrivateKey,
+      privateKey: gateway.config.evmPrivateKeys[0] ?? '',
       clock: systemClock,
     });
     const call = { to: gasKey.address.toLowerCase(), data: '0x', gas: 21_000n };

@@ -31,7 +31,7 @@ export async function startDriaGateway(
       ...options.settings,
     },
   });
-  const gasKey = gateway.config.evmPrivateKey as `0x${string}`;
+  const gasKey = gateway.config.evmPrivateKeys[0] as `0x${string}`;
   await sepolia.fundGas(privateKeyToAddress(gasKey), 10n ** 20n);
   return gateway;
 }

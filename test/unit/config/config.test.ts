@@ -92,6 +92,7 @@ describe('the configuration', () => {
     ['PUBLIC_ORIGIN', 'ftp://pay.example.com'],
     ['EVM_PAY_TO', '0x123'],
     ['EVM_PRIVATE_KEY', 'abc'],
+    ['EVM_PRIVATE_KEY', `${GOOD.EVM_PRIVATE_KEY},${GOOD.EVM_PRIVATE_KEY}`],
     ['BASE_RPC_URL', 'nowhere'],
     ['BASE_SEPOLIA_RPC_URL', 'nowhere'],
     ['DIALECTS', 'venice,klingon'],
@@ -159,7 +160,7 @@ describe('the configuration', () => {
     const key = path.join(folder, 'key');
     writeFileSync(key, `${GOOD.EVM_PRIVATE_KEY}\n`);
     const config = loadConfig('serve', { ...GOOD, EVM_PRIVATE_KEY: undefined, EVM_PRIVATE_KEY_FILE: key });
-    expect(config.evmPrivateKey).toBe(GOOD.EVM_PRIVATE_KEY);
+    expect(config.evmPrivateKeys).toEqual([GOOD.EVM_PRIVATE_KEY]);
 
     const file = path.join(folder, 'config.json');
     writeFileSync(file, JSON.stringify({ PORT: 5000, PROT: 1 }));
