@@ -3,13 +3,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeBase64Json } from '../../src/lib/base64.ts';
 import { connectSolana, fundedSolanaWallet, SOLANA_MAINNET, solanaUsdcBalance } from '../support/solana.ts';
 import {
-  newSvmKey,
   presentPayment,
   type SolanaGateway,
   solanaCreditOf,
   solanaPaymentHeader,
   startSolanaGateway,
 } from '../support/solana-gateway.ts';
+import { newSvmKey } from '../support/svm-key.ts';
 import {
   buildTransaction,
   computeLimit,

@@ -1,24 +1,10 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { getBase58Decoder, type KeyPairSigner } from '@solana/kit';
+import type { KeyPairSigner } from '@solana/kit';
 import type { PaymentRequirements } from '@x402/core/types';
 import { encodeBase64Json } from '../../src/lib/base64.ts';
 import type { LocalSolana, LocalSolanaOptions } from '../../src/local/solana-chain.ts';
 import { startGateway, type TestGateway, type TestGatewayOptions } from './gateway.ts';
 import { SOLANA_MAINNET, signSolanaPayment, startTestSolana } from './solana.ts';
-
-export interface SvmTestKey {
-  address: string;
-  /** Seed and public key in base58. */
-  secret: string;
-}
-
-export function newSvmKey(): SvmTestKey {
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
-  const seed = privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(-32);
-  const bytes = publicKey.export({ format: 'der', type: 'spki' }).subarray(-32);
-  const base58 = getBase58Decoder();
-  return { address: base58.decode(bytes), secret: base58.decode(Buffer.concat([seed, bytes])) };
-}
+import { newSvmKey } from './svm-key.ts';
 
 /** A gateway in front of a Solana of its own; it takes payments on Base, too. */
 export interface SolanaGateway extends TestGateway {

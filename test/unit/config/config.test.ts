@@ -4,7 +4,10 @@ import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeConfig, loadConfig } from '../../../src/config/config.ts';
 import { ConfigError, requireSetting } from '../../../src/config/read.ts';
+import { newSvmKey } from '../../support/svm-key.ts';
+import { SOLANA } from '../../support/svm-transaction.ts';
 
+const [receiver, feePayer] = [newSvmKey(), newSvmKey()];
 const folder = mkdtempSync(path.join(tmpdir(), 'config-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -79,6 +82,54 @@ describe('the configuration', () => {
     expect(problemsOf('serve', { ...both, BASE_SEPOLIA_RPC_URL: 'https://rpc.example.com' })).toEqual([]);
     const sepolia = { ...GOOD, NETWORKS: 'eip155:84532', BASE_RPC_URL: undefined };
     expect(problemsOf('serve', sepolia)).toEqual(['BASE_SEPOLIA_RPC_URL is required']);
+  });
+
+  describe('with Solana', () => {
+    const onSolana = {
+      ...GOOD,
+      NETWORKS: SOLANA,
+      SVM_PAY_TO: receiver.address,
+      SVM_PRIVATE_KEY: feePayer.secret,
+      SOLANA_RPC_URL: 'https://rpc.example.com/solana-token',
+    };
+
+    it('needs no setting of other chains, and keeps an address as it is', () => {
+      const alone = {
+        ...onSolana,
+        EVM_PAY_TO: undefined,
+        EVM_PRIVATE_KEY: undefined,
+        BASE_RPC_URL: undefined,
+      };
+      expect(problemsOf('serve', alone)).toEqual([]);
+      expect(loadConfig('serve', alone).svmPayTo).toBe(receiver.address);
+    });
+
+    it.each(['SVM_PAY_TO', 'SVM_PRIVATE_KEY', 'SOLANA_RPC_URL'])('refuses production without %s', name => {
+      expect(problemsOf('serve', { ...onSolana, [name]: undefined })).toEqual([`${name} is required`]);
+    });
+
+    it.each([
+      ['SVM_PAY_TO', GOOD.EVM_PAY_TO],
+      ['SVM_PAY_TO', `${receiver.address}1`],
+      ['SVM_PRIVATE_KEY', GOOD.EVM_PRIVATE_KEY],
+      ['SVM_PRIVATE_KEY', receiver.address],
+      ['SOLANA_RPC_URL', 'nowhere'],
+    ])('refuses %s=%s', (name, value) => {
+      expect(problemsOf('serve', { ...onSolana, [name]: value }).join()).toContain(name);
+    });
+
+    it('never prints the key or the node', () => {
+      const text = JSON.stringify(describeConfig(loadConfig('serve', onSolana)));
+      expect(text).not.toContain(feePayer.secret);
+      expect(text).not.toContain('solana-token');
+    });
+
+    it('stays on this machine in the sandbox', () => {
+      const { SOLANA_RPC_URL } = onSolana;
+      expect(problemsOf('sandbox', { SOLANA_RPC_URL })).toEqual([
+        'SOLANA_RPC_URL must be loopback in the sandbox',
+      ]);
+    });
   });
 
   it('lists every problem at once', () => {
