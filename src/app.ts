@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import { ADMIN_PREFIX, adminApi } from './admin/admin-api.ts';
 import type { Config } from './config/config.ts';
-import { AITOPUP_PREFIX, aitopupDialect } from './dialects/aitopup/index.ts';
+import { AITOPUP_PREFIX, aitopupDialect, aitopupMcp, MCP_PREFIX } from './dialects/aitopup/index.ts';
 import { DRIA_PREFIX, driaDialect } from './dialects/dria/index.ts';
 import { mobulaDialect } from './dialects/mobula/index.ts';
 import { veniceDialect } from './dialects/venice/index.ts';
@@ -93,8 +93,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     });
   }
   if (config.dialects.includes('aitopup')) {
-    await app.register(aitopupDialect, {
-      prefix: AITOPUP_PREFIX,
+    const parts = {
       apiKeys: services.apiKeys,
       sentTopups: services.sentTopups,
       webhooks: services.webhooks,
@@ -105,7 +104,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       amountRange: config.sentTopups.amountRange,
       rateLimits: config.rateLimits,
       clock: options.clock,
-    });
+    };
+    await app.register(aitopupDialect, { ...parts, prefix: AITOPUP_PREFIX });
+    await app.register(aitopupMcp, { ...parts, prefix: MCP_PREFIX });
   }
   if (config.adminApiKey) {
     const { webhooks, vouchers } = services;

@@ -1,15 +1,15 @@
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
-import { GatewayError } from '../../lib/errors.ts';
+import type { FastifyPluginAsync } from 'fastify';
 import { requireApiKey } from './authentication.ts';
+import { readBodiesAsJson } from './bodies.ts';
 import { deliveryRoutes } from './delivery-routes.ts';
 import { answerInEnvelope, refuseUnknown } from './errors.ts';
 import { fundRoute } from './fund.ts';
-import { BODY_LIMIT_BYTES } from './limits.ts';
 import { createOperations } from './operations.ts';
 import type { AitopupOptions } from './options.ts';
 import { topupRoutes } from './topup-routes.ts';
 import { webhookRoutes } from './webhook-routes.ts';
 
+export { aitopupMcp, MCP_PREFIX } from './mcp.ts';
 export type { AitopupOptions } from './options.ts';
 
 /** Where the dialect is mounted; everything under it answers in the envelope, unknown paths too. */
@@ -42,20 +42,3 @@ export const aitopupDialect: FastifyPluginAsync<AitopupOptions> = async (app, op
     deliveryRoutes(keyed, options);
   });
 };
-
-/** A body is JSON or missing: clients announce JSON also where they send nothing. */
-function readBodiesAsJson(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers();
-  const parse = app.getDefaultJsonParser('error', 'error');
-  const options = { parseAs: 'string', bodyLimit: BODY_LIMIT_BYTES } as const;
-  app.addContentTypeParser('application/json', options, (request, body: string, done) => {
-    if (body.trim() === '') {
-      done(null, undefined);
-      return;
-    }
-    void parse(request, body, (error: Error | null, value?: unknown) => {
-      if (error) done(new GatewayError('malformed_request', 'the body is not JSON'));
-      else done(null, value);
-    });
-  });
-}
