@@ -10,9 +10,10 @@ export interface SupportedKind {
   /** CAIP-2 in version 2, a short name in version 1. */
   network: string;
   /** Solana: the account that must pay the fee of a payment. */
-  feePayer: string | undefined;
+  extra: { feePayer?: string };
 }
 
+/** In the shape of the answer itself, so that what is stored can be read again. */
 export interface Supported {
   kinds: readonly SupportedKind[];
   /** Accounts it signs with, by pattern of the network, e.g. `solana:*`. */
@@ -46,7 +47,7 @@ function readKind(value: unknown): SupportedKind | undefined {
   if (typeof x402Version !== 'number' || typeof scheme !== 'string' || typeof network !== 'string')
     return undefined;
   const feePayer = asObject(kind?.['extra'])?.['feePayer'];
-  return { x402Version, scheme, network, feePayer: typeof feePayer === 'string' ? feePayer : undefined };
+  return { x402Version, scheme, network, extra: typeof feePayer === 'string' ? { feePayer } : {} };
 }
 
 /** @returns undefined when it is not a `/verify` answer */

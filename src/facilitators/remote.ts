@@ -77,7 +77,7 @@ export function createRemoteFacilitator(options: RemoteFacilitatorOptions): Remo
     const alias = networks.get(network)?.alias;
     const named = (supported?.kinds ?? [])
       .filter(kind => kind.network === network || kind.network === alias)
-      .map(kind => kind.feePayer);
+      .map(kind => kind.extra.feePayer);
     const family = `${network.split(':', 1)[0]}:*`;
     return [...named, ...(supported?.signers[family] ?? [])].filter(account => account !== undefined);
   }
