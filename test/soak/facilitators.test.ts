@@ -40,7 +40,8 @@ describe('random faults of facilitators and nodes', () => {
 const CRASHES = ['before-sign', 'during-settle', 'after-send', 'before-credit'] as const;
 
 describe('a gateway that is killed with SIGKILL while its facilitator has a fault', () => {
-  it.each(FACILITATOR_FAULTS.flatMap(fault => CRASHES.map(crashAt => ({ fault, crashAt }))))(
+  // Several at once: most of the time they wait for an authorization to end.
+  it.concurrent.each(FACILITATOR_FAULTS.flatMap(fault => CRASHES.map(crashAt => ({ fault, crashAt }))))(
     '$fault, killed $crashAt: the money is credited once or provably not taken',
     async ({ fault, crashAt }) => {
       const facilitator = await startFacilitator();
