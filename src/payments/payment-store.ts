@@ -129,6 +129,22 @@ export async function hasPendingPayment(db: Queryable, cell: CellName, accountId
   return result.rows[0]?.pending === true;
 }
 
+/** How many payments of a wallet were reverted on chain, at our expense, in the time that has just passed. */
+export async function countReverted(
+  db: Queryable,
+  cell: CellName,
+  { payer, network, withinMs }: { payer: string; network: string; withinMs: number },
+): Promise<number> {
+  const result = await db.query<{ count: number }>({
+    name: `${cell}.count_reverted_payments`,
+    text: `SELECT count(*)::int AS count FROM "${cell}".payment
+           WHERE payer = $1 AND network = $2 AND state = 'failed' AND reason = 'reverted'
+             AND updated_at > now() - $3 * interval '1 ms'`,
+    values: [payer, network, withinMs],
+  });
+  return result.rows[0]?.count ?? 0;
+}
+
 /**
  * Notes that nobody waits for an open payment any more; one that is credited or failed stays so. The reconciler looks at it
  * again after `pauseMs`, or else after a pause that doubles with every attempt, from two seconds to ten minutes.

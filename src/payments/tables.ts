@@ -228,6 +228,7 @@ export function paymentTables(cell: CellName) {
       index('payment_not_final_idx').on(table.dueAt),
       index('payment_account_idx').on(table.accountId, table.createdAt),
       index('payment_pending_idx').on(table.accountId),
+      index('payment_reverted_idx').on(table.payer, table.network, table.updatedAt),
       index('payment_credited_idx').on(table.network, table.blockNumber),
     ],
   );

@@ -6,7 +6,7 @@ import { GatewayError, unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
 import { isOpen, type Payment } from '../payments/payment.ts';
 import { claimPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
-import { findPayment, moveToFacilitator, openPayment } from '../payments/payment-store.ts';
+import { countReverted, findPayment, moveToFacilitator, openPayment } from '../payments/payment-store.ts';
 import { comparePayments } from '../payments/same-payment.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
 import type { ExactPayment, PaymentKind } from '../ports/payment.ts';
@@ -39,6 +39,16 @@ const NAME_IN_USE = {
 
 /** The facilitator of a payment that was on the chain before it was shown to us. */
 const SETTLED_BY_OTHERS = 'none';
+
+/** So many reverted payments of one wallet in so long a time, and its next one is refused. */
+const MAX_REVERTED = 3;
+const REVERT_WINDOW_MS = 600_000;
+
+const OVER_BUDGET: TopupOutcome = {
+  kind: 'refused',
+  reason: 'invalid_transaction_state',
+  message: 'the last payments of this wallet were reverted on chain: try again in ten minutes',
+};
 
 /** A request may spend this long over its own wait before the reconciler may join in. */
 const LEASE_MARGIN_MS = 15_000;
@@ -122,6 +132,12 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     );
   }
 
+  /** Each reverted payment cost us gas, and a wallet can make its payments revert at will. */
+  async function isOverBudget({ payer, network }: ExactPayment, { cell }: Customer): Promise<boolean> {
+    const reverted = await countReverted(db, cell, { payer, network, withinMs: REVERT_WINDOW_MS });
+    return reverted >= MAX_REVERTED;
+  }
+
   /** @param usedSince first block of a transfer that somebody else has sent already */
   async function accept(
     request: TopupRequest,
@@ -135,6 +151,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       customer: await ownerOf(request),
       purpose: undefined,
     };
+    if (usedSince === undefined && (await isOverBudget(payment, owner))) return OVER_BUDGET;
     const claim = await claimPayment(db, {
       ...owner,
       identity: payment.identity,

@@ -149,6 +149,27 @@ describe('a payer', () => {
     expect([again.statusCode, again.json().data?.newBalance]).toEqual([200, 10]);
   });
 
+  it('whose payments are reverted again and again is refused for a while, before anything is stored', async () => {
+    const payer = await createPayer(10n);
+    const stranger = await createPayer(0n);
+    for (let i = 0; i < 3; i += 1) {
+      const transfer = encodedTransfer(stranger.address, 10_000_000n);
+      faults.beforeSend = () => sendAsPayer(payer, BASE_USDC, transfer);
+      expect((await pay(await signPayment(payer, gateway.payTo, 10_000_000n))).statusCode).toBe(402);
+      faults.beforeSend = undefined;
+      await mintUsdc(payer.address, 10_000_000n);
+    }
+    const payment = await signPayment(payer, gateway.payTo, 10_000_000n);
+    const claims = async () =>
+      (await gateway.sql.query('SELECT count(*)::int AS n FROM directory.payment_claim')).rows;
+    const before = await claims();
+    const refused = await pay(payment);
+    expect([refused.statusCode, await claims()]).toEqual([400, before]);
+
+    await gateway.sql.query("UPDATE cell_0.payment SET updated_at = updated_at - interval '10 minutes'");
+    expect((await pay(payment)).statusCode).toBe(200);
+  });
+
   it('whose reverted payment arrives later is credited without asking again', async () => {
     const payer = await createPayer(10n);
     const stranger = await createPayer(0n);
