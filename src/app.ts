@@ -12,6 +12,7 @@ import { describeApi, serveApiPages } from './http/openapi.ts';
 import { compileSchema } from './http/validator.ts';
 import type { Clock } from './lib/clock.ts';
 import { VERSION } from './lib/version.ts';
+import { registerDiscovery } from './public-api/discovery.ts';
 import { FACILITATOR_PREFIX, facilitatorApi } from './public-api/facilitator.ts';
 import { registerPaymentStatus } from './public-api/payment-status.ts';
 import { walletLinkRoutes } from './public-api/wallet-links.ts';
@@ -61,6 +62,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 
   registerHealth(app, { checks: services.readiness, isDraining: () => draining });
   registerPaymentStatus(app, services.payments);
+  registerDiscovery(app, { publicOrigin: config.publicOrigin });
   await app.register(walletLinkRoutes, {
     walletLinks: services.walletLinks,
     rateLimits: config.rateLimits,
@@ -109,12 +111,15 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     await app.register(aitopupMcp, { ...parts, prefix: MCP_PREFIX });
   }
   if (config.adminApiKey) {
-    const { webhooks, vouchers } = services;
-    await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey, webhooks, vouchers });
+    const { webhooks, vouchers, keyVerification: keys } = services;
+    const apiKey = config.adminApiKey;
+    await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey, webhooks, vouchers, keys });
   }
   if (config.dialects.includes('mobula') && services.agents) {
     await app.register(mobulaDialect, {
       agents: services.agents,
+      mpp: services.mpp,
+      clock: options.clock,
       topups: services.topups,
       paymentOptions: oneEnvironment(services.paymentOptions),
       publicOrigin: config.publicOrigin,

@@ -61,6 +61,7 @@ const PACKAGE_OWNERS: Record<string, readonly string[]> = {
   '@x402/core': ['facilitators', 'protocols'],
   '@x402/evm': ['facilitators'],
   '@x402/svm': ['local', 'commands'],
+  mppx: ['facilitators', 'protocols'],
   secp256k1: ['lib'],
   fastify: ['http', 'dialects', 'admin', 'public-api', 'sandbox', ...TOP],
 };

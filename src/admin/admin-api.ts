@@ -1,8 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../lib/errors.ts';
+import type { KeyVerification } from '../subscriptions/key-verification.ts';
 import type { Vouchers } from '../vouchers/redeem.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
+import { adminKeyRoutes } from './keys.ts';
 import { adminVoucherRoutes } from './vouchers.ts';
 import { adminWebhookRoutes } from './webhooks.ts';
 
@@ -14,6 +16,7 @@ export interface AdminOptions {
   apiKey: string;
   webhooks: Webhooks;
   vouchers: Vouchers;
+  keys: KeyVerification;
 }
 
 /**
@@ -34,6 +37,7 @@ export async function adminApi(app: FastifyInstance, options: AdminOptions): Pro
   });
   adminWebhookRoutes(app, options.webhooks);
   adminVoucherRoutes(app, options.vouchers);
+  adminKeyRoutes(app, options.keys);
 }
 
 function digest(key: string): Buffer {

@@ -7,17 +7,11 @@ import {
   topicAddress,
 } from '../lib/eip3009.ts';
 import { GatewayError } from '../lib/errors.ts';
-import type {
-  Chain,
-  ObservedTransfer,
-  ProofHint,
-  SettlementProof,
-  Standing,
-  TransferPlace,
-} from '../ports/chain.ts';
+import type { Chain, ObservedTransfer, ProofHint, SettlementProof } from '../ports/chain.ts';
 import type { EvmClient, EvmLog, EvmReceipt } from '../ports/evm-client.ts';
 import { type Eip3009Payment, type ExactPayment, requireKind } from '../ports/payment.ts';
 import type { EvmNetwork } from './evm-networks.ts';
+import { createStanding } from './evm-standing.ts';
 
 /** Call data of `DOMAIN_SEPARATOR()` and `decimals()`, checked against our table at start. */
 const DOMAIN_SEPARATOR_CALL = '0x3644e515';
@@ -27,8 +21,6 @@ const HEAD_MAX_AGE_MS = 1_000;
 
 /** One eth_getLogs per range, so a search is at most this many calls. */
 const MAX_LOG_RANGES = 20;
-
-const MAX_PARALLEL_READS = 20;
 
 /** Reads settlements of EIP-3009 payments from an EVM network. It believes the token's own events only. */
 export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Clock): Chain {
@@ -144,28 +136,10 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
     };
   }
 
-  /** One header for each block, however many transfers it holds. */
-  async function standing(places: readonly TransferPlace[]): Promise<Standing[]> {
-    const safe = await client.safeBlock();
-    const numbers = [...new Set(places.map(place => place.blockNumber))];
-    const hashes = new Map<bigint, string | undefined>();
-    for (let start = 0; start < numbers.length; start += MAX_PARALLEL_READS) {
-      const part = numbers.slice(start, start + MAX_PARALLEL_READS);
-      const found = await Promise.all(part.map(number => client.blockHash(number)));
-      part.forEach((number, index) => hashes.set(number, found[index]));
-    }
-    return places.map(({ blockNumber, blockHash }) => {
-      const now = hashes.get(blockNumber);
-      if (now === undefined) return 'unknown';
-      if (now !== blockHash) return 'moved';
-      return blockNumber <= safe.number ? 'final' : 'standing';
-    });
-  }
-
   return {
     network: network.network,
     proveSettlement,
-    standing,
+    standing: createStanding(client),
     currentBlock,
     earliestSettlementBlock: block => (block > network.lookbackBlocks ? block - network.lookbackBlocks : 0n),
     checkSetup: () => checkSetup(network, client),

@@ -61,6 +61,7 @@ export async function dev(): Promise<void> {
     SVM_PRIVATE_KEY: keys.svmPrivateKey,
     ADMIN_API_KEY: settings.adminApiKey || keys.adminApiKey,
     ...rpcSettings(chains),
+    TEMPO_PAY_TO: settings.tempoPayTo || evm.payTo,
     MPP_SECRET_KEY: settings.mppSecretKey || keys.mppSecretKey,
   });
   const services = createServices(config, { log, clock: systemClock });

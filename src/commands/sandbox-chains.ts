@@ -1,5 +1,7 @@
 import { EVM_NETWORKS, type EvmNetwork } from '../chains/evm-networks.ts';
 import { SVM_NETWORKS, type SvmNetwork } from '../chains/svm-networks.ts';
+import { findTempoNetwork } from '../chains/tempo-networks.ts';
+import { assert } from '../lib/assert.ts';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
 import { isSvmAddress } from '../lib/svm-address.ts';
 import { startLocalEvmChain } from '../local/evm-chain.ts';
@@ -11,6 +13,9 @@ const GAS_WEI = 1_000n * 10n ** 18n;
 
 const LAMPORTS_PER_SOL = 1_000_000_000n;
 const FEE_PAYER_LAMPORTS = 100n * LAMPORTS_PER_SOL;
+
+/** Paid by MPP; a node of it is the local chain's own program in another mode. */
+const TEMPO_TESTNET = 'eip155:42431';
 
 /** A local chain with what the gateway needs on it. */
 export interface SandboxChain extends SandboxNetwork {
@@ -35,7 +40,7 @@ export interface SandboxChainOptions {
 /** The networks that this machine can stand in for; Solana needs a package that an install may leave out. */
 export function sandboxNetworks(): string[] {
   const networks = [...EVM_NETWORKS, ...(isSolanaInstalled() ? SVM_NETWORKS : [])];
-  return networks.map(({ network }) => network);
+  return [...networks.map(({ network }) => network), TEMPO_TESTNET];
 }
 
 /** Starts all chains at once. */
@@ -46,6 +51,7 @@ export function startSandboxChains(options: SandboxChainOptions): Promise<Sandbo
   return Promise.all([
     ...chosen(EVM_NETWORKS).map(network => startEvm(network, options)),
     ...chosen(SVM_NETWORKS).map(network => startSolana(network, options)),
+    ...(networks.includes(TEMPO_TESTNET) ? [startTempo(options)] : []),
   ]);
 }
 
@@ -63,6 +69,28 @@ async function startEvm(network: EvmNetwork, options: SandboxChainOptions): Prom
     canonicalAddress: canonicalEvmAddress,
     fund: (address, amount) => chain.mint(address, amount),
     prepare: () => chain.fundGas(options.evm.sender, GAS_WEI),
+    reset: () => chain.reset(),
+    stop: () => chain.stop(),
+  };
+}
+
+/** PathUSD is on the chain from the start; a wallet pays its gas in it too. */
+async function startTempo({ dataDir, evm, log }: SandboxChainOptions): Promise<SandboxChain> {
+  const network = findTempoNetwork(TEMPO_TESTNET);
+  assert(network, 'the Tempo testnet is in the table of networks');
+  const { chainId, usdc } = network;
+  const token = { address: usdc.address, name: 'PathUSD', version: '1' };
+  const chain = await startLocalEvmChain({ dataDir, chainId, token, tempo: true, log });
+  return {
+    network: network.network,
+    rpcUrl: chain.rpcUrl,
+    asset: usdc.address,
+    assetDecimals: usdc.decimals,
+    payTo: evm.payTo,
+    restored: chain.restored,
+    canonicalAddress: canonicalEvmAddress,
+    fund: (address, amount) => chain.mint(address, amount),
+    prepare: () => Promise.resolve(),
     reset: () => chain.reset(),
     stop: () => chain.stop(),
   };

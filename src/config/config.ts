@@ -21,6 +21,9 @@ import { parseEncryptionKeys, parseWebhooks, type WebhookConfig } from './webhoo
 const DIALECT_NAMES = ['venice', 'mobula', 'dria', 'aitopup'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
 
+/** Paid by MPP and not by x402. */
+const TEMPO_NETWORKS: readonly string[] = ['eip155:4217', 'eip155:42431'];
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
@@ -40,6 +43,8 @@ export interface Config extends FacilitatorSettings {
   evmPayTo: string;
   /** Gas keys; each is a lane with nonces of its own. */
   evmPrivateKeys: readonly string[];
+  /** Receiver on Tempo, in lower case. */
+  tempoPayTo: string;
   svmPayTo: string;
   svmPrivateKey: string;
   /** JSON-RPC URLs by the name of their setting. */
@@ -96,6 +101,8 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
   if (!(LOG_LEVELS as readonly string[]).includes(values.LOG_LEVEL))
     problems.push('LOG_LEVEL is not a level');
   const evmPayTo = canonicalEvmAddress(values.EVM_PAY_TO);
+  const tempoPayTo = canonicalEvmAddress(values.TEMPO_PAY_TO);
+  if (values.TEMPO_PAY_TO && !tempoPayTo) problems.push('TEMPO_PAY_TO must be an address');
   if (values.EVM_PAY_TO && (evmPayTo === undefined || BigInt(evmPayTo) === 0n)) {
     problems.push(
       'EVM_PAY_TO must be an address; mixed case carries a checksum, and it is wrong or it is nobody’s',
@@ -137,12 +144,14 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     networks: [...new Set(parseList(values.NETWORKS))],
     evmPayTo: evmPayTo ?? '',
     evmPrivateKeys,
+    tempoPayTo: tempoPayTo ?? '',
     svmPayTo: values.SVM_PAY_TO,
     svmPrivateKey: values.SVM_PRIVATE_KEY,
     rpcUrls: {
       BASE_RPC_URL: values.BASE_RPC_URL,
       BASE_SEPOLIA_RPC_URL: values.BASE_SEPOLIA_RPC_URL,
       SOLANA_RPC_URL: values.SOLANA_RPC_URL,
+      TEMPO_RPC_URL: values.TEMPO_RPC_URL,
     },
     ...parseFacilitators(values, problems),
     confirmations: parseConfirmations(values.CONFIRMATIONS, problems),
@@ -165,11 +174,15 @@ function requireProduction(config: Config, problems: string[]): void {
   if (config.webhooks.allowLoopback) problems.push('WEBHOOK_ALLOW_LOOPBACK is for development alone');
   if (config.networks.length === 0) problems.push('NETWORKS must name at least one network');
   if (config.facilitators.length === 0) problems.push('FACILITATORS must name at least one facilitator');
-  const onEvm = config.networks.some(network => network.startsWith('eip155:'));
+  const onEvm = config.networks.some(n => n.startsWith('eip155:') && !TEMPO_NETWORKS.includes(n));
   const onSolana = config.networks.some(network => network.startsWith('solana:'));
   const embedded = config.facilitators.includes(EMBEDDED);
   if (onEvm && !config.evmPayTo) problems.push('EVM_PAY_TO is required');
   if (onSolana && !config.svmPayTo) problems.push('SVM_PAY_TO is required');
+  const tempo = config.networks.filter(network => TEMPO_NETWORKS.includes(network));
+  if (tempo.length > 1) problems.push('NETWORKS must name one Tempo network at most');
+  if (tempo.length > 0 && !config.tempoPayTo) problems.push('TEMPO_PAY_TO is required');
+  if (tempo.length > 0 && !config.mppSecretKey) problems.push('MPP_SECRET_KEY is required');
   for (const [network, name] of Object.entries(RPC_SETTINGS)) {
     if (config.networks.includes(network) && !config.rpcUrls[name]) problems.push(`${name} is required`);
   }

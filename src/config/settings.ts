@@ -74,6 +74,8 @@ export const SETTINGS = {
     about: 'key of the wallet that `topup-gateway topup` pays from; the server never reads it',
     secret: true,
   },
+  TEMPO_RPC_URL: { fallback: '', about: 'JSON-RPC of a Tempo node', secret: true },
+  TEMPO_PAY_TO: { fallback: '', about: 'address that receives stablecoins on Tempo (MPP)' },
   MPP_SECRET_KEY: {
     fallback: '',
     about:
@@ -95,6 +97,8 @@ export const RPC_SETTINGS = {
   'eip155:8453': 'BASE_RPC_URL',
   'eip155:84532': 'BASE_SEPOLIA_RPC_URL',
   'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp': 'SOLANA_RPC_URL',
+  'eip155:4217': 'TEMPO_RPC_URL',
+  'eip155:42431': 'TEMPO_RPC_URL',
 } as const satisfies Record<string, SettingName>;
 
 /** Settings that name a chain's JSON-RPC URL. */

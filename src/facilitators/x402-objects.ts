@@ -1,4 +1,4 @@
-import type { ExactPayment } from '../ports/payment.ts';
+import { type ExactPayment, requireKind } from '../ports/payment.ts';
 
 /** What the x402 objects of a network's payments hold besides the payment itself. */
 export interface X402Network {
@@ -64,7 +64,10 @@ export function facilitatorRequest(
 
 function payloadOf(payment: ExactPayment): Record<string, unknown> {
   if (payment.kind === 'solana') return { transaction: payment.transaction.wire };
-  const { from, to, value, validAfter, validBefore, nonce, signature } = payment.authorization;
+  const { from, to, value, validAfter, validBefore, nonce, signature } = requireKind(
+    payment,
+    'eip3009',
+  ).authorization;
   return {
     signature,
     authorization: {

@@ -52,6 +52,8 @@ export interface AnvilOptions {
   folder: string;
   logFile: string;
   preferredPort?: number | undefined;
+  /** Tempo's rules instead of Ethereum's: its transactions, its tokens and its way of paying gas. */
+  tempo?: boolean | undefined;
   /** Told as soon as the process exists, so that a killed parent leaves a trace of it. */
   onStarted: (pid: number, rpcUrl: string) => Promise<void>;
 }
@@ -66,7 +68,7 @@ export async function startAnvil(
     const rpcUrl = `http://127.0.0.1:${port}`;
     const server = await startServer({
       command: anvilProgram(),
-      args: anvilArguments(port, options.chainId),
+      args: [...anvilArguments(port, options.chainId), ...(options.tempo ? TEMPO_ARGUMENTS : [])],
       cwd: options.folder,
       env: { HOME: options.folder },
       logFile: options.logFile,
@@ -83,6 +85,9 @@ export async function startAnvil(
     }
   }
 }
+
+/** Without a hardfork named, the node takes only one transaction with an expiring nonce from each sender. */
+const TEMPO_ARGUMENTS = ['--network=tempo', '--hardfork=T4'];
 
 function anvilArguments(port: number, chainId: number): string[] {
   return [

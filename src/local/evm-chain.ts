@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
-import { type Abi, encodeFunctionData, type Hex } from 'viem';
+import { type Abi, encodeFunctionData, erc20Abi, type Hex } from 'viem';
+import { assert } from '../lib/assert.ts';
 import { ANVIL_STOP_STEPS, type AnvilNode, startAnvil } from './anvil.ts';
 import { keepChain } from './evm-chain-keeper.ts';
 import { openChainStore } from './evm-chain-store.ts';
@@ -18,6 +19,8 @@ export interface LocalEvmChainOptions {
   dataDir?: string;
   chainId: number;
   token: LocalToken;
+  /** A Tempo chain, which has the token itself: nothing is put there. */
+  tempo?: boolean;
   /** A chain without transactions gets an empty block this often (default 10). */
   blockTimeSeconds?: number;
   log: (line: string) => void;
@@ -75,6 +78,7 @@ export async function startLocalEvmChain(options: LocalEvmChainOptions): Promise
       folder: store?.folder ?? os.tmpdir(),
       logFile: store ? path.join(store.folder, 'anvil.log') : os.devNull,
       preferredPort: store?.lastPort,
+      tempo: options.tempo,
       onStarted: async (pid, url) => store?.noteProcess(pid, url),
     });
     let stopping: Promise<void> | undefined;
@@ -83,7 +87,7 @@ export async function startLocalEvmChain(options: LocalEvmChainOptions): Promise
     });
     try {
       const restored = saved !== undefined && (await restore(node, saved, options));
-      if (!restored) await prepare(node, token);
+      if (!restored) await prepare(node, options);
       // The node gives one nonce to two transactions asked for at once, and the state has one file.
       const oneAtATime = createQueue();
       const save = () => oneAtATime(async () => store?.save(node));
@@ -102,12 +106,16 @@ export async function startLocalEvmChain(options: LocalEvmChainOptions): Promise
         rpcUrl,
         restored,
         mint: (address, amount) =>
-          oneAtATime(() => sendAsMinter(node, token.address, 'mint', [address, amount])),
+          oneAtATime(() =>
+            options.tempo
+              ? transferFromDeveloper(node, token.address, address, amount)
+              : sendAsMinter(node, token.address, 'mint', [address, amount]),
+          ),
         fundGas: (address, wei) => node.setBalance({ address: address as Hex, value: wei }),
         reset: () =>
           oneAtATime(async () => {
             await empty(node);
-            await prepare(node, token);
+            await prepare(node, options);
             await store?.save(node);
           }),
         stop: () => (stopping ??= stop()),
@@ -126,7 +134,7 @@ async function restore(node: AnvilNode, state: Hex, options: LocalEvmChainOption
   try {
     await node.loadState({ state });
     const code = await node.getCode({ address: options.token.address as Hex });
-    if (code === TEST_USDC.runtimeBytecode) {
+    if (options.tempo || code === TEST_USDC.runtimeBytecode) {
       await continueTime(node);
       await node.mine({ blocks: SETTLING_BLOCKS });
       return true;
@@ -154,7 +162,11 @@ async function empty(node: AnvilNode): Promise<void> {
 }
 
 /** Puts the contracts on an empty chain. */
-async function prepare(node: AnvilNode, token: LocalToken): Promise<void> {
+async function prepare(node: AnvilNode, { token, tempo }: LocalEvmChainOptions): Promise<void> {
+  if (tempo) {
+    await node.mine({ blocks: SETTLING_BLOCKS });
+    return;
+  }
   const address = token.address as Hex;
   await node.setCode({ address: MULTICALL3_ADDRESS, bytecode: MULTICALL3.runtimeBytecode });
   await node.setCode({ address, bytecode: TEST_USDC.runtimeBytecode });
@@ -171,6 +183,23 @@ function createQueue() {
     last = result;
     return result;
   };
+}
+
+/** Tempo's local node gives its development accounts as many dollars as anybody can want, and signs for them. */
+async function transferFromDeveloper(
+  node: AnvilNode,
+  token: string,
+  address: string,
+  amount: bigint,
+): Promise<string> {
+  const [from] = await node.getAddresses();
+  assert(from, 'the local node has development accounts');
+  const args = [address as Hex, amount] as const;
+  const data = encodeFunctionData({ abi: erc20Abi, functionName: 'transfer', args });
+  const hash = await node.sendUnsignedTransaction({ from, to: token as Hex, data });
+  const receipt = await node.waitForTransactionReceipt({ hash, timeout: INCLUSION_TIMEOUT_MS });
+  if (receipt.status !== 'success') throw new Error('a transfer was refused by the local token');
+  return hash;
 }
 
 async function sendAsMinter(

@@ -24,6 +24,9 @@ function splitSignature(payment: ExactPayment): { content: unknown; signature: s
     case 'solana':
       // The identity is the hash of everything that is signed.
       return { content: payment.identity, signature: payment.transaction.wire };
+    case 'tempo':
+      // The identity is the hash of the transaction, signature included.
+      return { content: payment.identity, signature: '' };
     default:
       return assertNever(payment);
   }

@@ -42,7 +42,19 @@ const StoredSolana = Type.Object({
   }),
 });
 
-const StoredPayment = Type.Union([StoredEip3009, StoredSolana]);
+const StoredTempo = Type.Object({
+  ...terms,
+  kind: Type.Literal('tempo'),
+  transfer: Type.Object({
+    hash: Type.String(),
+    raw: Type.Optional(Type.String()),
+    validBefore: Digits,
+    memo: Type.String(),
+    credential: Type.String(),
+  }),
+});
+
+const StoredPayment = Type.Union([StoredEip3009, StoredSolana, StoredTempo]);
 
 export function encodeSigned(payment: ExactPayment): string {
   return JSON.stringify(payment, (_, value: unknown) =>
@@ -55,6 +67,14 @@ export function decodeSigned(stored: unknown): ExactPayment {
   const payment: Static<typeof StoredPayment> = Value.Parse(StoredPayment, stored);
   const amountBaseUnits = BigInt(payment.amountBaseUnits);
   if (payment.kind === 'solana') return { ...payment, amountBaseUnits };
+  if (payment.kind === 'tempo') {
+    const { transfer } = payment;
+    return {
+      ...payment,
+      amountBaseUnits,
+      transfer: { ...transfer, validBefore: BigInt(transfer.validBefore) },
+    };
+  }
   const { authorization } = payment;
   return {
     ...payment,

@@ -15,7 +15,8 @@ interface PaymentTerms {
   amountBaseUnits: bigint;
   /**
    * Unique name of the signed permission, known before anything is sent:
-   * `eip3009:<chainId>:<token>:<from>:<nonce>` in lower case, or `svm:<genesis>:<sha256 of the message>`.
+   * `eip3009:<chainId>:<token>:<from>:<nonce>` in lower case, `svm:<genesis>:<sha256 of the message>`,
+   * or `mpp:<chainId>:<transaction hash>`.
    */
   identity: string;
 }
@@ -30,11 +31,16 @@ export interface SolanaPayment extends PaymentTerms {
   transaction: SolanaTransaction;
 }
 
+export interface TempoPayment extends PaymentTerms {
+  kind: 'tempo';
+  transfer: TempoTransfer;
+}
+
 /**
  * A payment as the core sees it: the protocol's version and header names are gone, the signed bytes are
  * not. The core moves it along; what is inside a kind is the business of its chain and its facilitator.
  */
-export type ExactPayment = Eip3009Payment | SolanaPayment;
+export type ExactPayment = Eip3009Payment | SolanaPayment | TempoPayment;
 
 export type PaymentKind = ExactPayment['kind'];
 
@@ -76,4 +82,18 @@ export interface SolanaTransaction {
   destination: string;
   /** The memo that the accepted requirements demand. */
   memo?: string;
+}
+
+/** A transfer of a TIP-20 token on Tempo, bound to an MPP challenge by its memo; hex is lower-case. */
+export interface TempoTransfer {
+  /** Transaction hash: of the bytes below, or of what the payer has sent itself. */
+  hash: string;
+  /** Signed by the payer and for us to send; absent when the payer has sent it. */
+  raw?: string;
+  /** Unix seconds at which the chain stops taking the signed bytes; 0 when the payer has sent them. */
+  validBefore: bigint;
+  /** 32 bytes: the server's and the challenge's fingerprints. */
+  memo: string;
+  /** The credential as it was presented, which the verification reads. */
+  credential: string;
 }

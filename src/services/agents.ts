@@ -8,6 +8,7 @@ import { createAgentEffects } from '../subscriptions/agent-purposes.ts';
 import { advanceDueAgents, registerPlans } from '../subscriptions/agent-store.ts';
 import { type Agents, createAgents } from '../subscriptions/agents.ts';
 import { createCreditView } from '../subscriptions/credits.ts';
+import { createKeyVerification, type KeyVerification } from '../subscriptions/key-verification.ts';
 import { PLANS } from '../subscriptions/plans.ts';
 import type { Task } from './background.ts';
 
@@ -17,6 +18,7 @@ const ADVANCE_EVERY_MS = 10_000;
 export interface AgentParts {
   agents: Agents | undefined;
   effects: Record<string, PurposeEffect>;
+  keyVerification: KeyVerification;
   /** To be called before the first sale. */
   register(): Promise<void>;
   tasks: Task[];
@@ -31,6 +33,7 @@ export function createAgentParts(
   return {
     agents: keys && createAgents({ db: pool, clock, keys, credits }),
     effects: keys ? createAgentEffects(keys) : {},
+    keyVerification: createKeyVerification({ db: pool, clock, credits }),
     async register() {
       for (const cell of cells) await registerPlans(pool, cell, { plans: PLANS, credits });
     },

@@ -1,5 +1,6 @@
 import { findEvmNetwork } from '../chains/evm-networks.ts';
 import { findSvmNetwork } from '../chains/svm-networks.ts';
+import { findTempoNetwork } from '../chains/tempo-networks.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError } from '../config/read.ts';
 import { receiptsContra } from '../ledger/chart.ts';
@@ -23,14 +24,18 @@ export interface NetworkData {
 
 /** @throws ConfigError for networks that no table knows */
 export function requireKnownNetworks({ networks }: Config): void {
-  const unknown = networks.filter(id => !findEvmNetwork(id) && !findSvmNetwork(id));
+  const unknown = networks.filter(id => !findNetwork(id));
   if (unknown.length > 0)
     throw new ConfigError(unknown.map(id => `NETWORKS: ${id} is not supported by this version`));
 }
 
+function findNetwork(id: string) {
+  return findEvmNetwork(id) ?? findSvmNetwork(id) ?? findTempoNetwork(id);
+}
+
 /** Which money a network carries. */
 export function environmentOf(network: string): Environment {
-  return (findEvmNetwork(network) ?? findSvmNetwork(network))?.environment ?? 'live';
+  return findNetwork(network)?.environment ?? 'live';
 }
 
 /** What the payment's life needs of one network. */

@@ -42,6 +42,7 @@ import { checkReadiness, evmReadiness, svmReadiness } from './readiness.ts';
 import type { Seams } from './seams.ts';
 import { createSpending } from './spending.ts';
 import { createSvmParts, toSvmFacilitatorNetwork, toSvmOption, toSvmReceiver } from './svm.ts';
+import { createTempoParts, toMppRail } from './tempo.ts';
 import { createVoucherParts } from './vouchers.ts';
 import { createWebhookParts } from './webhooks.ts';
 
@@ -96,6 +97,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       return [network, createSettlementNetwork(parts, config, facilitators.listFor(network))] as const;
     }),
   );
+  const tempo = createTempoParts(config, { clock, seams });
+  if (tempo) networks.set(tempo.network.network, tempo.settlement);
   const agentParts = createAgentParts(config, { pool, cells, clock });
   const firstCheckMs = seams.finalityCheckMs ?? FINALITY_CHECK_MS;
   const settlement = createSettlement({
@@ -190,11 +193,10 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   async function start(): Promise<void> {
     for (const cell of cells) {
       await ensurePartitions(pool, cell);
-      await registerNetworks(
-        pool,
-        cell,
-        chains.map(parts => parts.network),
-      );
+      await registerNetworks(pool, cell, [
+        ...chains.map(parts => parts.network),
+        ...(tempo ? [tempo.network] : []),
+      ]);
     }
     spending.resume();
     await facilitators.start();
@@ -218,8 +220,11 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
         return topups.topUp(request);
       },
     } satisfies Topups,
+    /** The MPP rail; absent where no Tempo network is configured. */
+    mpp: tempo && toMppRail(tempo),
     /** Absent without MPP_SECRET_KEY. */
     agents: agentParts.agents,
+    keyVerification: agentParts.keyVerification,
     payments: createPaymentStatuses(pool),
     paymentLookups: createPaymentLookups(pool),
     webhooks,

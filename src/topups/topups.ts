@@ -35,6 +35,7 @@ const HEAD_MARGIN_BLOCKS = 50n;
 const NAME_IN_USE = {
   eip3009: 'invalid_exact_evm_nonce_already_used',
   solana: 'invalid_exact_svm_payload_signature_invalid',
+  tempo: 'verification-failed',
 } satisfies Record<PaymentKind, string>;
 
 /** The facilitator of a payment that was on the chain before it was shown to us. */

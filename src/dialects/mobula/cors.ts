@@ -16,13 +16,16 @@ const PREFLIGHT = {
 const UNDOCUMENTED: FastifySchema & { hide: boolean } = { hide: true };
 
 /** Lets browsers call these routes from any page: nothing here reads a cookie. */
-export function addCors(app: FastifyInstance, preflightPath: string): void {
+export function addCors(app: FastifyInstance): void {
   app.addHook('onRequest', (_request, reply, done) => {
     // Offers, keys and receipts are for one caller at one moment.
     void reply.headers({ ...EVERY_ANSWER, 'Cache-Control': 'no-store' });
     done();
   });
-  app.options(preflightPath, { schema: UNDOCUMENTED }, async (_request, reply) => {
+}
+
+export function addPreflight(app: FastifyInstance, path: string): void {
+  app.options(path, { schema: UNDOCUMENTED }, async (_request, reply) => {
     return reply.code(204).headers(PREFLIGHT).send();
   });
 }

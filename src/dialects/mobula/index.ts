@@ -1,7 +1,8 @@
 import type { FastifyPluginAsync } from 'fastify';
 import { createRateLimiters } from '../../http/rate-limit.ts';
-import { addCors } from './cors.ts';
+import { addCors, addPreflight } from './cors.ts';
 import { answerErrors } from './errors.ts';
+import { MPP_PREFIX, mppRail } from './mpp-rail.ts';
 import type { MobulaOptions } from './options.ts';
 import { X402_PREFIX, x402Rail } from './x402-rail.ts';
 
@@ -14,6 +15,11 @@ export const mobulaDialect: FastifyPluginAsync<MobulaOptions> = async (app, opti
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null, undefined));
   const limiters = await createRateLimiters(app, options.rateLimits, { tellWhen: true });
-  addCors(app, `${X402_PREFIX}/*`);
+  addCors(app);
+  addPreflight(app, `${X402_PREFIX}/*`);
   x402Rail(app, options, limiters);
+  const { mpp } = options;
+  if (!mpp) return;
+  addPreflight(app, `${MPP_PREFIX}/*`);
+  await app.register(async group => mppRail(group, options, mpp, limiters));
 };

@@ -1,3 +1,5 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { MppRail } from '../../protocols/mpp.ts';
 import type { Agents } from '../../subscriptions/agents.ts';
 import type { PaymentOption, Topups } from '../../topups/types.ts';
 
@@ -7,8 +9,11 @@ export interface MobulaOptions {
   topups: Topups;
   /** All of one environment: a wallet is one agent, whichever of them it pays by. */
   paymentOptions: readonly PaymentOption[];
+  /** Absent where no Tempo network is configured: then there are no such routes. */
+  mpp: MppRail | undefined;
   /** Origin that clients reach us at, without a trailing slash. */
   publicOrigin: string;
   /** Whether calls are limited; off for local use. */
   rateLimits: boolean;
+  clock: Clock;
 }

@@ -26,6 +26,23 @@ export const PaymentHeaders = Type.Object({
   'x-payment': Type.Optional(Type.String({ description: 'Base64 of the signed payment, x402 version 1' })),
 });
 
+export const MppHeaders = Type.Object({
+  authorization: Type.Optional(
+    Type.String({ description: '`Payment` and the credential, base64url of its JSON' }),
+  ),
+});
+
+export const Problem = Type.Object(
+  {
+    type: Type.String({ description: 'URI of the kind of problem' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String(),
+    challengeId: Type.Optional(Type.String()),
+  },
+  { description: 'RFC 9457' },
+);
+
 export const NoQuery = Type.Object({});
 
 export const SubscribeQuery = Type.Object({

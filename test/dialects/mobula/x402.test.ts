@@ -144,6 +144,40 @@ describe('an agent', () => {
   });
 });
 
+describe('the check of a key for backends', () => {
+  async function verify(apiKey: string, authorization = `Bearer ${gateway.config.adminApiKey}`) {
+    const url = '/admin/v1/keys/verify';
+    const headers = { authorization };
+    const response = await gateway.app.inject({ method: 'POST', url, headers, body: { apiKey } });
+    return { status: response.statusCode, body: response.json<Record<string, unknown>>() };
+  }
+
+  it('tells customer, plan and credits, and of a revoked key at once nothing', async () => {
+    const payer = await createPayer();
+    const { apiKey, agentId } = await subscribe(gateway, payer);
+    for (const presented of [apiKey, `Bearer ${apiKey}`]) {
+      expect((await verify(presented)).body).toMatchObject({
+        valid: true,
+        dialect: 'mobula',
+        environment: 'live',
+        userId: agentId,
+        plan: 'startup',
+        planActive: true,
+        creditsLeft: '125000',
+        availableUsd: '50',
+      });
+    }
+    await pay(gateway, payer, `/api-keys/revoke?api_key=${apiKey}`, 'DELETE');
+    expect(await verify(apiKey)).toEqual({ status: 200, body: { valid: false } });
+    expect(await verify(`mbl_${'x'.repeat(40)}`)).toEqual({ status: 200, body: { valid: false } });
+    expect(await verify('nonsense')).toEqual({ status: 200, body: { valid: false } });
+  });
+
+  it('is for the operator alone', async () => {
+    expect((await verify('x', 'Bearer wrong')).status).toBe(401);
+  });
+});
+
 describe('a payment', () => {
   it('gives the same answer however often it is sent, in either header', async () => {
     const payer = await createPayer();
