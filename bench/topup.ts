@@ -15,6 +15,7 @@ import type { ServerMessage } from './offer/serve.ts';
 import { median, progress, report } from './report.ts';
 import { startEvmRail } from './topup/evm.ts';
 import type { Offer, Rail } from './topup/rail.ts';
+import { startSvmRail } from './topup/svm.ts';
 
 const ROUTE = '/api/v1/x402/top-up';
 const CONNECTIONS = 32;
@@ -22,7 +23,7 @@ const WARM_UP_PAYMENTS = 100;
 const START_TIMEOUT_MS = 30_000;
 const ANSWER_TIMEOUT_MS = 60_000;
 
-const RAILS: Record<Rail['name'], (() => Promise<Rail>) | undefined> = { evm: startEvmRail, svm: undefined };
+const RAILS: Record<Rail['name'], () => Promise<Rail>> = { evm: startEvmRail, svm: startSvmRail };
 
 const USAGE = `npm run bench -- topup [--payments 300] [--rounds 3] [--only evm]
 
@@ -46,7 +47,7 @@ export async function run(args: string[]): Promise<void> {
   const postgres = await startLocalPostgres({ dataDir, fsync: true, log: progress });
   try {
     for (const [name, startRail] of Object.entries(RAILS)) {
-      if (!startRail || !name.includes(values.only)) continue;
+      if (!name.includes(values.only)) continue;
       await migrate({ databaseUrl: postgres.databaseUrl, cells: [DEFAULT_CELL] });
       const rail = await startRail();
       try {

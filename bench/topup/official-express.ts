@@ -1,34 +1,26 @@
 import type { AddressInfo } from 'node:net';
-import { x402Facilitator } from '@x402/core/facilitator';
+import type { x402Facilitator } from '@x402/core/facilitator';
 import type { FacilitatorClient } from '@x402/core/server';
-import { toFacilitatorEvmSigner } from '@x402/evm';
-import { ExactEvmScheme as EvmFacilitator } from '@x402/evm/exact/facilitator';
-import { ExactEvmScheme as EvmServer } from '@x402/evm/exact/server';
+import type { SchemeNetworkServer } from '@x402/core/types';
 import { paymentMiddleware, x402ResourceServer } from '@x402/express';
 import express from 'express';
-import { createWalletClient, type Hex, http, nonceManager, publicActions } from 'viem';
-import { privateKeyToAccount } from 'viem/accounts';
-import { base } from 'viem/chains';
-import { findEvmNetwork } from '../../src/chains/evm-networks.ts';
 import { announce } from '../offer/serve.ts';
 
-/** As fast as the official parts go: the nonce is counted in memory, and the chain is asked often. */
-const POLL_MS = 20;
+/** The official classes for one network, with the settings of the run. */
+export interface OfficialParts {
+  facilitator: x402Facilitator;
+  server: SchemeNetworkServer;
+  asset: string;
+  extra: Record<string, string>;
+  payTo: string;
+  maxTimeoutSeconds: number;
+}
 
 const network = process.env['NETWORKS'] as `${string}:${string}`;
-const row = findEvmNetwork(network);
-if (!row) throw new Error(`${network} is not in the table of networks`);
-
-const account = privateKeyToAccount(process.env['EVM_PRIVATE_KEY'] as Hex, { nonceManager });
-const client = createWalletClient({
-  account,
-  chain: base,
-  transport: http(process.env['BASE_RPC_URL']),
-  pollingInterval: POLL_MS,
-}).extend(publicActions);
-const signer = toFacilitatorEvmSigner({ ...client, address: account.address } as never);
-const scheme = new EvmFacilitator(signer);
-const embedded = new x402Facilitator().register(network, scheme);
+const parts = network.startsWith('solana:')
+  ? await (await import('./official-svm.ts')).officialSvm(network)
+  : (await import('./official-evm.ts')).officialEvm(network);
+const { facilitator: embedded, server: scheme, asset, extra, payTo, maxTimeoutSeconds } = parts;
 
 /** The facilitator in the same process: no network call between the two is measured. */
 const facilitator: FacilitatorClient = {
@@ -45,17 +37,13 @@ app.use(
         accepts: {
           scheme: 'exact',
           network,
-          payTo: process.env['EVM_PAY_TO'] ?? '',
-          price: {
-            asset: row.usdc.address,
-            amount: '5000000',
-            extra: { name: row.usdc.name, version: row.usdc.version },
-          },
-          maxTimeoutSeconds: row.maxTimeoutSeconds,
+          payTo,
+          price: { asset, amount: '5000000', extra },
+          maxTimeoutSeconds,
         },
       },
     },
-    new x402ResourceServer(facilitator).register(network, new EvmServer()),
+    new x402ResourceServer(facilitator).register(network, scheme),
   ),
 );
 app.post('/api/v1/x402/top-up', (_request, response) => {
