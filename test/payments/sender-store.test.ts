@@ -38,7 +38,7 @@ describe('a group of signed payments', () => {
     expect(await store.store(key, guesses)).toEqual(guesses.map(() => ({ kind: 'stored' })));
     expect(await nonces()).toEqual([5n, 6n, 7n]);
     for (const { paymentId, signed: expected } of guesses) {
-      expect(await store.findByPayment(paymentId)).toEqual([expected]);
+      expect(await store.findByPayment(paymentId)).toEqual([{ ...expected, sender: key.sender }]);
     }
   });
 
