@@ -38,7 +38,7 @@ describe('a gateway that is killed with SIGKILL', () => {
     return { child, port: (JSON.parse(line) as { port: number }).port };
   }
 
-  it.each(['after-send', 'before-credit'])('%s applies the purchase at its next start, once', async () => {
+  it('between the proof and the credit applies the purchase at its next start, once', async () => {
     const payer = await createPayer();
     const clock = { nowMs: () => Date.now() };
     const first = await startProcess('before-credit');
