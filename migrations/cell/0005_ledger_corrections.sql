@@ -53,6 +53,11 @@ CREATE FUNCTION charge_id(p_account bigint, p_id uuid) RETURNS uuid LANGUAGE sql
     WHERE t.account_id = p_account AND t.id = p_id AND t.code = 5), p_id)
 $$;
 
+-- What reversals had to write off of an account and nothing has brought back yet.
+CREATE FUNCTION uncollected_of(p_account bigint) RETURNS bigint LANGUAGE sql STABLE AS $$
+  SELECT coalesce(sum(o.uncollected), 0)::bigint FROM operator_action o WHERE o.account_id = p_account
+$$;
+
 -- Gives credit back for a debit or capture, as the transfer p_id. What an earlier reversal had to write off goes
 -- first: that service was used with money that never came, and its refund must not become credit. Returns the
 -- part that was brought back in this way.
@@ -60,8 +65,7 @@ CREATE FUNCTION book_give_back(
   INOUT a account, p_id uuid, p_amount bigint, p_code int, p_contra int, p_now timestamptz, OUT brought_back bigint
 ) LANGUAGE plpgsql AS $$
 BEGIN
-  SELECT least(p_amount, coalesce(sum(o.uncollected), 0)) INTO brought_back
-  FROM operator_action o WHERE o.account_id = a.account_id;
+  brought_back := least(p_amount, uncollected_of(a.account_id));
   a := append_transfer(a, p_id, p_amount, p_code, p_contra, p_now);
   IF brought_back > 0 THEN
     a := append_transfer(a, new_id(p_now), -brought_back, 13, 4, p_now);
@@ -177,10 +181,12 @@ BEGIN
   posted := a.posted;
 END $$;
 
--- Corrects a balance by hand, up or down, against a system account of the caller's choice.
+-- Corrects a balance by hand, up or down, against a system account of the caller's choice. With p_collects it
+-- takes what a reversal had to write off: it then counts as brought back, and no refund pays for it again.
 CREATE FUNCTION adjust(
   p_account bigint, p_id uuid, p_amount bigint, p_contra smallint, p_reason text, p_actor text,
-  p_now timestamptz DEFAULT NULL, OUT status smallint, OUT available bigint, OUT posted bigint
+  p_now timestamptz DEFAULT NULL, p_collects boolean DEFAULT false,
+  OUT status smallint, OUT available bigint, OUT posted bigint
 ) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
   a account;
@@ -200,8 +206,9 @@ BEGIN
       WHEN NOT id_in_window(p_id, p_now) THEN 10
       ELSE 0 END);
   IF status = 0 THEN
-    INSERT INTO operator_action (account_id, id, action, contra, amount, reason, actor, created_at)
-    VALUES (p_account, p_id, 'adjust', p_contra, p_amount, p_reason, p_actor, p_now);
+    INSERT INTO operator_action (account_id, id, action, contra, amount, uncollected, reason, actor, created_at)
+    VALUES (p_account, p_id, 'adjust', p_contra, p_amount, CASE WHEN p_collects THEN p_amount ELSE 0 END,
+      p_reason, p_actor, p_now);
     a := append_transfer(a, p_id, p_amount, 11, p_contra, p_now);
     IF p_amount < 0 THEN
       a.unburned := a.unburned - p_amount;

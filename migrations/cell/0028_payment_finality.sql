@@ -78,6 +78,7 @@ DECLARE
   v payment;
   g record;
   v_grant uuid;
+  v_owed bigint;
 BEGIN
   SELECT * INTO v FROM payment p WHERE p.payment_id = p_payment_id FOR NO KEY UPDATE;
   IF NOT FOUND THEN RAISE EXCEPTION 'there is no payment %', p_payment_id; END IF;
@@ -94,10 +95,14 @@ BEGIN
     RAISE EXCEPTION 'the ledger refuses the credit of payment %: status %', p_payment_id, g.status;
   END IF;
   IF v.written_off_nano_usd > 0 THEN
-    SELECT * INTO g FROM adjust(v.account_id, new_id(clock_timestamp()), -v.written_off_nano_usd, 4::smallint,
-      'spent before payment ' || p_payment_id || ' was reversed', 'finality watcher');
-    IF g.status <> 0 THEN
-      RAISE EXCEPTION 'the ledger refuses to collect for payment %: status %', p_payment_id, g.status;
+    -- Refunds in the meantime may have paid for it already. The grant above has locked the account.
+    v_owed := least(v.written_off_nano_usd, uncollected_of(v.account_id));
+    IF v_owed > 0 THEN
+      SELECT * INTO g FROM adjust(v.account_id, new_id(clock_timestamp()), -v_owed, 4::smallint,
+        'spent before payment ' || p_payment_id || ' was reversed', 'finality watcher', p_collects => true);
+      IF g.status <> 0 THEN
+        RAISE EXCEPTION 'the ledger refuses to collect for payment %: status %', p_payment_id, g.status;
+      END IF;
     END IF;
     PERFORM thaw_after_reversal(v.account_id, p_payment_id);
   END IF;

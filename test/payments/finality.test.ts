@@ -2,7 +2,7 @@ import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { findEvmNetwork } from '../../src/chains/evm-networks.ts';
 import { DEFAULT_CELL } from '../../src/db/queryable.ts';
-import { setFrozen } from '../../src/ledger/corrections.ts';
+import { refund, setFrozen } from '../../src/ledger/corrections.ts';
 import { reconcileLedger } from '../../src/ledger/reconcile.ts';
 import { applyOperations, type SpendingOperation } from '../../src/ledger/spending.ts';
 import { unavailable } from '../../src/lib/errors.ts';
@@ -133,9 +133,19 @@ async function apply(operation: SpendingOperation): Promise<void> {
   expect(result?.status).toBe('applied');
 }
 
-async function spend(usd: bigint): Promise<void> {
+/** @returns the id of the debit */
+async function spend(usd: bigint): Promise<string> {
   const { accountId } = await account();
-  await apply({ kind: 'debit', accountId, id: newId(), amountNanoUsd: usd * NANO_USD });
+  const id = newId();
+  await apply({ kind: 'debit', accountId, id, amountNanoUsd: usd * NANO_USD });
+  return id;
+}
+
+async function giveBack(originalId: string, usd: bigint): Promise<void> {
+  const { accountId } = await account();
+  const order = { accountId, id: newId(), originalId, reason: 'service failed', actor: 'a person' };
+  const result = await refund(gateway.sql, DEFAULT_CELL, { ...order, amountNanoUsd: usd * NANO_USD });
+  expect(result.status).toBe('applied');
 }
 
 async function expectBooksInOrder(): Promise<void> {
@@ -229,6 +239,25 @@ describe('a credited payment', () => {
     await expect.poll(state, { timeout: 10_000 }).toBe('credited');
     expect(await account()).toMatchObject({ usd: 2n, frozen: false });
     await spend(2n);
+    await expectBooksInOrder();
+  });
+
+  it('is collected for once: by refunds before its money comes back, then by the credit', async () => {
+    await start();
+    expect(await pay(await newPayment())).toBe(200);
+    const debit = await spend(8n);
+    faults.sendDropped = true;
+    await reorganise();
+    await expect.poll(state, { timeout: 10_000 }).toBe('reversed');
+    await giveBack(debit, 3n);
+    expect(await account()).toMatchObject({ usd: 0n, frozen: true });
+
+    faults.sendDropped = false;
+    await expect.poll(state, { timeout: 10_000 }).toBe('credited');
+    // Paid 10, spent 8, got 3 back.
+    expect(await account()).toMatchObject({ usd: 5n, frozen: false });
+    await giveBack(debit, 5n);
+    expect(await account()).toMatchObject({ usd: 10n });
     await expectBooksInOrder();
   });
 
