@@ -132,13 +132,15 @@ CREATE TRIGGER transfer_append_only BEFORE UPDATE OR DELETE ON transfer
   FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER transfer_no_truncate BEFORE TRUNCATE ON transfer
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
--- Accounts and grants change, and never go.
+-- Accounts and grants change, and never go. What a grant was agreed to be stays.
 CREATE TRIGGER account_no_delete BEFORE DELETE ON account
   FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER account_no_truncate BEFORE TRUNCATE ON account
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER credit_grant_no_delete BEFORE DELETE ON credit_grant
   FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER credit_grant_terms BEFORE UPDATE OF account_id, id, source, contra, amount, priority, created_at, expires_at
+  ON credit_grant FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER credit_grant_no_truncate BEFORE TRUNCATE ON credit_grant
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER hold_no_truncate BEFORE TRUNCATE ON hold

@@ -56,10 +56,23 @@ CREATE TRIGGER seal_entry_append_only BEFORE UPDATE OR DELETE ON seal_entry
 CREATE TRIGGER seal_entry_no_truncate BEFORE TRUNCATE ON seal_entry
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- Everything that a transfer says, in one line.
+-- What is written down beside a transfer and never changes: who ordered a correction and why, the terms of a grant.
+CREATE FUNCTION terms_line(p_account bigint, p_id uuid) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT concat_ws(' ',
+    (SELECT jsonb_build_array(o.action, o.original_id, o.contra, o.amount, o.uncollected, o.reason, o.actor,
+       extract(epoch FROM o.created_at))::text
+     FROM operator_action o WHERE o.account_id = p_account AND o.id = p_id),
+    (SELECT jsonb_build_array(g.source, g.contra, g.amount, g.priority, extract(epoch FROM g.created_at),
+       extract(epoch FROM g.expires_at)::text)::text
+     FROM credit_grant g WHERE g.account_id = p_account AND g.id = p_id))
+$$;
+
+-- Everything that a transfer says, in one line. Only codes from 6 on have terms, and what is spent has none: the
+-- look-ups stand apart so that the rest is inlined and costs no call.
 CREATE FUNCTION transfer_line(t transfer) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT concat_ws('|', t.account_id, t.id, t.seq, t.amount, t.balance_after, t.hold_amount, t.hold_lifetime_ms,
-    t.code, t.contra, (extract(epoch FROM t.created_at) * 1000000)::bigint)
+    t.code, t.contra, (extract(epoch FROM t.created_at) * 1000000)::bigint,
+    CASE WHEN t.code >= 6 THEN terms_line(t.account_id, t.id) END)
 $$;
 
 -- One hash of all checkpoints of a month, by groups of accounts, so that no text grows beyond bounds.
@@ -108,18 +121,22 @@ $$;
 -- the number of transfers; zero means that there was nothing to seal and no block was written.
 CREATE FUNCTION seal_window(
   p_accounts int DEFAULT 10000, p_now timestamptz DEFAULT NULL,
-  OUT block bigint, OUT transfers bigint, OUT hash bytea
+  OUT block bigint, OUT transfers bigint, OUT hash bytea, OUT accounts bigint
 ) LANGUAGE plpgsql SET search_path FROM CURRENT SET timezone = 'UTC' AS $$
 DECLARE
   newest record;
   v_now timestamptz;
   v_block bigint;
+  last_account bigint;
 BEGIN
   -- One sealer at a time; readers and the hot path never touch this table.
   LOCK TABLE seal IN SHARE ROW EXCLUSIVE MODE;
   v_now := coalesce(p_now, clock_timestamp());
   newest := newest_seal();
   v_block := newest.block + 1;
+  -- Goes on after the last account of the block before: from the lowest on every time, more busy accounts than fit
+  -- into a block would keep the rest from ever being sealed.
+  SELECT coalesce(max(e.account_id), 0) INTO last_account FROM seal_entry e WHERE e.block = newest.block;
 
   -- One statement, one snapshot: the account's number and its rows belong together. A busy account takes
   -- several blocks, which bounds the text that is hashed at once.
@@ -129,11 +146,12 @@ BEGIN
   FROM (
     SELECT a.account_id, coalesce(p.seq, 0) AS from_seq, least(a.seq, coalesce(p.seq, 0) + 100000) AS to_seq
     FROM account a LEFT JOIN seal_position p ON p.account_id = a.account_id
-    WHERE a.seq > coalesce(p.seq, 0) ORDER BY a.account_id LIMIT p_accounts
+    WHERE a.seq > coalesce(p.seq, 0) ORDER BY a.account_id <= last_account, a.account_id LIMIT p_accounts
   ) c
   JOIN transfer t ON -t.account_id = -c.account_id AND t.seq > c.from_seq AND t.seq <= c.to_seq
   GROUP BY c.account_id, c.from_seq, c.to_seq, id_month(t.id);
-  SELECT coalesce(sum(e.transfers), 0) INTO transfers FROM seal_entry e WHERE e.block = v_block;
+  SELECT coalesce(sum(e.transfers), 0), count(DISTINCT e.account_id) INTO transfers, accounts
+  FROM seal_entry e WHERE e.block = v_block;
   IF transfers = 0 THEN RETURN; END IF;
 
   INSERT INTO contra_total AS c (environment, contra, day, amount, transfers)
@@ -154,6 +172,22 @@ BEGIN
   hash := append_seal(v_block, newest.hash, NULL, v_now);
 END $$;
 
+-- Entries whose transfers are not what was sealed, of one month or of all that are still in the log.
+CREATE FUNCTION changed_since_sealed(p_month date DEFAULT NULL)
+RETURNS TABLE (account_id bigint, block bigint, transfers bigint, present bigint)
+LANGUAGE sql STABLE AS $$
+  SELECT e.account_id, e.block, e.transfers, count(t.seq)
+  FROM seal_entry e
+  LEFT JOIN transfer t ON -t.account_id = -e.account_id AND t.seq > e.from_seq AND t.seq <= e.to_seq
+    AND t.id >= id_at(e.month::timestamp AT TIME ZONE 'UTC')
+    AND t.id < id_at((e.month + interval '1 month') AT TIME ZONE 'UTC')
+  WHERE (p_month IS NULL OR e.month = p_month)
+    AND NOT EXISTS (SELECT FROM checkpoint k WHERE k.account_id = e.account_id AND k.month = e.month)
+  GROUP BY e.account_id, e.block, e.month, e.hash, e.transfers
+  HAVING count(t.seq) <> e.transfers
+    OR sha256(convert_to(string_agg(transfer_line(t), E'\n' ORDER BY t.seq), 'UTF8')) IS DISTINCT FROM e.hash
+$$;
+
 -- Recomputes every block from the rows, and reports what does not fit. The transfers of a month that was detached
 -- are no longer here: their hashes are covered by the chain, and their number must be what the checkpoint says.
 CREATE FUNCTION verify_seals() RETURNS TABLE (problem text, account_id bigint, detail text)
@@ -170,15 +204,6 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     FROM part p
   ), detached AS (
     SELECT c.account_id, c.month, sum(c.transfers) AS transfers FROM checkpoint c GROUP BY c.account_id, c.month
-  ), content AS (
-    SELECT e.account_id, e.block, e.month, e.hash, e.transfers, count(t.seq) AS present,
-      sha256(convert_to(string_agg(transfer_line(t), E'\n' ORDER BY t.seq), 'UTF8')) AS actual
-    FROM seal_entry e
-    LEFT JOIN transfer t ON -t.account_id = -e.account_id AND t.seq > e.from_seq AND t.seq <= e.to_seq
-      AND t.id >= id_at(e.month::timestamp AT TIME ZONE 'UTC')
-      AND t.id < id_at((e.month + interval '1 month') AT TIME ZONE 'UTC')
-    WHERE NOT EXISTS (SELECT FROM detached d WHERE d.account_id = e.account_id AND d.month = e.month)
-    GROUP BY e.account_id, e.block, e.month, e.hash, e.transfers
   ), sealed_month AS (
     SELECT e.account_id, e.month, sum(e.transfers) AS transfers FROM seal_entry e GROUP BY e.account_id, e.month
   )
@@ -195,7 +220,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
   UNION ALL
   SELECT CASE WHEN c.present < c.transfers THEN 'transfers missing' ELSE 'transfers changed' END,
     c.account_id, 'block ' || c.block
-  FROM content c WHERE c.present <> c.transfers OR c.actual IS DISTINCT FROM c.hash
+  FROM changed_since_sealed() c
   UNION ALL
   SELECT 'checkpoint is not what was sealed', d.account_id, 'month ' || d.month
   FROM detached d LEFT JOIN sealed_month m USING (account_id, month) WHERE m.transfers IS DISTINCT FROM d.transfers

@@ -55,6 +55,8 @@ BEGIN
   ) THEN
     RETURN 'not sealed';
   END IF;
+  -- The last moment at which an edit can be told from the rows: the checkpoint would make it good.
+  IF EXISTS (SELECT FROM changed_since_sealed(first_day::date)) THEN RETURN 'changed since it was sealed'; END IF;
   INSERT INTO checkpoint (account_id, month, contra, transfers, amount, seqs, created_at)
   SELECT t.account_id, first_day::date, t.contra, count(*), sum(t.amount),
     range_agg(int8range(t.seq, t.seq, '[]')), v_now

@@ -151,7 +151,9 @@ export async function readBalanceAt(
               WHERE -account_id = -$1::bigint AND created_at < $2::timestamptz + interval '1 millisecond'
               ORDER BY seq DESC LIMIT 1),
              (SELECT balance_after - amount FROM "${cell}".transfer
-              WHERE -account_id = -$1::bigint ORDER BY seq LIMIT 1)) AS balance`,
+              WHERE -account_id = -$1::bigint ORDER BY seq LIMIT 1),
+             -- All its transfers have left the log, so nothing has moved since.
+             (SELECT posted FROM "${cell}".account WHERE account_id = $1)) AS balance`,
     values: [accountId, at],
   });
   return BigInt(rows[0]?.balance ?? '0');

@@ -34,6 +34,8 @@ export type DetachOutcome =
   | 'not closed'
   | 'not attached'
   | 'not sealed'
+  /** Somebody edited the month: `ledger verify` names the accounts, and the month stays as evidence. */
+  | 'changed since it was sealed'
   /** Somebody reads or writes the log for longer than a lock may be waited for: nothing was done, try again. */
   | 'busy';
 

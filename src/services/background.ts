@@ -1,6 +1,6 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { ensurePartitions } from '../ledger/partitions.ts';
-import { sealWindow } from '../ledger/seals.ts';
+import { sealNew } from '../ledger/seals.ts';
 import { sweep } from '../ledger/sweeps.ts';
 import { type Loop, startLoop } from '../lib/loop.ts';
 import type { Log } from '../ports/log.ts';
@@ -26,7 +26,7 @@ export function ledgerTasks(db: Queryable, cell: CellName): Task[] {
       problem: 'expired holds and grants could not be ended',
       round: () => sweep(db, cell),
     },
-    { everyMs: SEAL_EVERY_MS, problem: 'the log could not be sealed', round: () => sealWindow(db, cell) },
+    { everyMs: SEAL_EVERY_MS, problem: 'the log could not be sealed', round: () => sealNew(db, cell) },
     {
       everyMs: PARTITIONS_EVERY_MS,
       problem: 'partitions could not be made',

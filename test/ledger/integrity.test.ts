@@ -3,7 +3,7 @@ import { createBatcher } from '../../src/ledger/batcher.ts';
 import { setFrozen } from '../../src/ledger/corrections.ts';
 import { addGrant } from '../../src/ledger/grants.ts';
 import { readSystemBalances, reconcileLedger, verifySeals } from '../../src/ledger/reconcile.ts';
-import { sealWindow } from '../../src/ledger/seals.ts';
+import { sealNew, sealWindow } from '../../src/ledger/seals.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { CELLS, createLedgerDatabase, expectSoundBooks, type LedgerDatabase, openFunded } from './support.ts';
 
@@ -236,6 +236,62 @@ describe.each(CELLS)('%s', cell => {
     await tampered(set(`created_at = '${rows[0]?.created_at}'`), async () => {
       expect(await sealProblems()).toEqual([]);
     });
+  });
+
+  it.each([
+    ['operator_action', "actor = actor || '?'", "actor = rtrim(actor, '?')"],
+    ['operator_action', 'uncollected = uncollected - 5', 'uncollected = uncollected + 5'],
+    ['credit_grant', "source = 'paid', amount = amount + 1", "source = 'promotional', amount = amount - 1"],
+    ['credit_grant', 'priority = 60', 'priority = 40'],
+  ])('finds %s edited later: %s', async (table, change, back) => {
+    const { pool } = database;
+    const accountId = await openUsed();
+    await setFrozen(pool, cell, { accountId, id: newId(), frozen: false, reason: 'a test', actor: 'tester' });
+    await sealNew(pool, cell);
+    const of =
+      table === 'credit_grant' ? `account_id = ${accountId} AND contra = 2` : `account_id = ${accountId}`;
+    await tampered(`UPDATE "${cell}".${table} SET ${change} WHERE ${of}`, async () =>
+      expect(await sealProblems()).toEqual(['transfers changed']),
+    );
+    await tampered(`UPDATE "${cell}".${table} SET ${back} WHERE ${of}`, async () =>
+      expect(await sealProblems()).toEqual([]),
+    );
+  });
+
+  it('refuses to change the terms of a grant', async () => {
+    const accountId = await openUsed();
+    for (const change of [
+      "source = 'paid'",
+      'contra = 3',
+      'amount = 9',
+      'priority = 1',
+      'expires_at = now()',
+    ])
+      await expect(
+        database.pool.query(`UPDATE "${cell}".credit_grant SET ${change} WHERE account_id = ${accountId}`),
+      ).rejects.toMatchObject(REFUSED);
+  });
+
+  it('seals every account in turn, however busy the ones before it are', async () => {
+    const { pool } = database;
+    const first = await openFunded(pool, cell, 100n);
+    const second = await openFunded(pool, cell, 100n);
+    await sealNew(pool, cell, 2);
+    expect(await sealWindow(pool, cell)).toBeUndefined();
+    const batcher = createBatcher({ db: pool, cell });
+    const debit = (accountId: bigint) =>
+      batcher.submit({ kind: 'debit', accountId, id: newId(), amountNanoUsd: 1n });
+    await Promise.all([debit(first), debit(second)]);
+    const sealed = [];
+    for (let block = 0; block < 3; block += 1) {
+      await sealWindow(pool, cell, { accounts: 1 });
+      const { rows } = await pool.query<{ account_id: string }>(
+        `SELECT account_id FROM "${cell}".seal_entry ORDER BY block DESC LIMIT 1`,
+      );
+      sealed.push(BigInt(rows[0]?.account_id ?? 0));
+      await debit(first);
+    }
+    expect(sealed).toEqual([first, second, first]);
   });
 
   it('finds an edited, a removed and a cut-off block', async () => {
