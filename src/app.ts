@@ -111,9 +111,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     await app.register(aitopupMcp, { ...parts, prefix: MCP_PREFIX });
   }
   if (config.adminApiKey) {
-    const { webhooks, vouchers, keyVerification: keys } = services;
-    const apiKey = config.adminApiKey;
-    await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey, webhooks, vouchers, keys });
+    const { webhooks, vouchers, keyVerification: keys, createFundedKey } = services;
+    const parts = { webhooks, vouchers, keys, createFundedKey };
+    await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey, ...parts });
   }
   if (config.dialects.includes('mobula') && services.agents) {
     await app.register(mobulaDialect, {

@@ -5,6 +5,7 @@ import type { KeyVerification } from '../subscriptions/key-verification.ts';
 import type { Vouchers } from '../vouchers/redeem.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
 import { adminKeyRoutes } from './keys.ts';
+import { adminTopupKeyRoutes, type CreateKey } from './topup-keys.ts';
 import { adminVoucherRoutes } from './vouchers.ts';
 import { adminWebhookRoutes } from './webhooks.ts';
 
@@ -17,6 +18,7 @@ export interface AdminOptions {
   webhooks: Webhooks;
   vouchers: Vouchers;
   keys: KeyVerification;
+  createFundedKey: CreateKey;
 }
 
 /**
@@ -38,6 +40,7 @@ export async function adminApi(app: FastifyInstance, options: AdminOptions): Pro
   adminWebhookRoutes(app, options.webhooks);
   adminVoucherRoutes(app, options.vouchers);
   adminKeyRoutes(app, options.keys);
+  adminTopupKeyRoutes(app, options.createFundedKey);
 }
 
 function digest(key: string): Buffer {

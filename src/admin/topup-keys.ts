@@ -1,0 +1,69 @@
+import type { FastifyInstance } from 'fastify';
+import { type Static, Type } from 'typebox';
+import type { FundedKey, FundedKeyOrder } from '../accounts/funded-keys.ts';
+import { GatewayError } from '../lib/errors.ts';
+import { parseUsd } from '../lib/money.ts';
+
+/** Makes a key of a new customer. */
+export type CreateKey = (order: FundedKeyOrder) => Promise<FundedKey>;
+
+const NewKey = Type.Object(
+  {
+    environment: Type.Optional(
+      Type.Union([Type.Literal('live'), Type.Literal('test')], { description: 'live unless said otherwise' }),
+    ),
+    balanceUsd: Type.Optional(
+      Type.String({
+        description: 'promotional credit to start with, decimal string; 1000 in test when absent',
+      }),
+    ),
+    capUsd: Type.Optional(Type.String({ description: 'what the key may spend in a month, decimal string' })),
+    allowedAddresses: Type.Optional(
+      Type.Array(Type.Union([Type.String({ format: 'ipv4' }), Type.String({ format: 'ipv6' })]), {
+        maxItems: 100,
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const Key = Type.Object({
+  apiKey: Type.String({ description: 'shown this once' }),
+  customerId: Type.String(),
+  environment: Type.Union([Type.Literal('live'), Type.Literal('test')]),
+});
+
+const Refusal = Type.Object({ error: Type.String(), message: Type.String() });
+
+/** `POST /admin/v1/topup-keys`: an `ak_…` key of a new customer, for partners who send top-ups. */
+export function adminTopupKeyRoutes(app: FastifyInstance, createKey: CreateKey): void {
+  app.post<{ Body: Static<typeof NewKey> }>(
+    '/topup-keys',
+    {
+      schema: {
+        tags: ['operator'],
+        security: [{ bearer: [] }],
+        operationId: 'createTopupKey',
+        summary: 'Make a key for a partner who sends top-ups',
+        body: NewKey,
+        response: { 200: Key, 400: Refusal, 401: Refusal },
+      },
+    },
+    ({ body }) =>
+      createKey({
+        dialect: 'aitopup',
+        environment: body.environment ?? 'live',
+        balanceNanoUsd: readUsd('balanceUsd', body.balanceUsd),
+        spendingCapNanoUsd: readUsd('capUsd', body.capUsd, 1n),
+        allowedAddresses: body.allowedAddresses,
+      }),
+  );
+}
+
+function readUsd(name: string, text: string | undefined, least = 0n): bigint | undefined {
+  const nanoUsd = text === undefined ? undefined : parseUsd(text);
+  if (text !== undefined && (nanoUsd === undefined || nanoUsd < least)) {
+    throw new GatewayError('malformed_request', `${name} must be a decimal string of US dollars`);
+  }
+  return nanoUsd;
+}

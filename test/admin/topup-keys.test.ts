@@ -1,0 +1,45 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startGateway, type TestGateway } from '../support/gateway.ts';
+
+let gateway: TestGateway;
+
+beforeAll(async () => {
+  gateway = await startGateway();
+});
+
+afterAll(() => gateway?.stop());
+
+const create = (payload: object) =>
+  gateway.app.inject({
+    method: 'POST',
+    url: '/admin/v1/topup-keys',
+    headers: { authorization: `Bearer ${gateway.config.adminApiKey}` },
+    payload,
+  });
+
+async function balanceOf(apiKey: string) {
+  const headers = { authorization: `Bearer ${apiKey}` };
+  const answer = await gateway.app.inject({ url: '/api/public/v1/topup/balance', headers });
+  return answer.json<{ code: number; data: unknown }>();
+}
+
+it('the operator makes keys with credit, a cap and a list of addresses', async () => {
+  const made = await create({ balanceUsd: '25.50', capUsd: '10' });
+  expect(made.json()).toMatchObject({ apiKey: expect.stringMatching(/^ak_live_/), environment: 'live' });
+  const live = await balanceOf(made.json<{ apiKey: string }>().apiKey);
+  expect(live).toMatchObject({ code: 1000, data: { balance_cents: 2_550, key: { cap_cents: 1_000 } } });
+  const staging = await create({ environment: 'test', allowedAddresses: ['203.0.113.7'] });
+  expect(await balanceOf(staging.json<{ apiKey: string }>().apiKey)).toMatchObject({ code: 4002 });
+  expect(
+    await balanceOf((await create({ environment: 'test' })).json<{ apiKey: string }>().apiKey),
+  ).toMatchObject({
+    data: { balance_cents: 100_000, environment: 'staging' },
+  });
+});
+
+it.each([{ capUsd: '0' }, { balanceUsd: '-1' }, { allowedAddresses: ['everywhere'] }, { environment: 'x' }])(
+  'refuses %o',
+  async body => {
+    expect((await create(body)).statusCode).toBe(400);
+  },
+);
