@@ -30,8 +30,6 @@ export interface OutboundOptions {
 const MAX_URL_LENGTH = 2_048;
 const RESOLVE_TIMEOUT_MS = 5_000;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** Connections kept for a receiver; more calls at once than this wait for each other. */
-const MAX_CONNECTIONS_PER_ORIGIN = 16;
 const MAX_ANSWER_BYTES = 65_536;
 
 const MESSAGES: Readonly<Record<Refusal, string>> = {
@@ -74,8 +72,9 @@ export function createOutbound(options: OutboundOptions) {
     );
   };
 
+  // No limit of connections for each host: many customers' URLs share one, and those that hang would hold up the
+  // others there. The caller bounds how many calls are under way.
   const agent = new Agent({
-    connections: MAX_CONNECTIONS_PER_ORIGIN,
     connect: { lookup, timeout: CONNECT_TIMEOUT_MS },
     maxResponseSize: MAX_ANSWER_BYTES,
   });

@@ -150,3 +150,20 @@ describe('a call', () => {
     expect(await outbound.post(post('http://127.0.0.1:1/'))).toEqual({ kind: 'failed', error: 'connection' });
   });
 });
+
+it('that hangs holds up no other call to the same host', async () => {
+  const server = createServer((request, response) => {
+    if (request.url !== '/hang') response.writeHead(200).end();
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const outbound = createOutbound({ allowLoopback: true });
+  const hanging = Array.from({ length: 100 }, () => outbound.post(post(`${origin}/hang`)));
+  expect(await outbound.post(post(`${origin}/good`))).toMatchObject({ kind: 'answered', status: 200 });
+  expect((await Promise.all(hanging)).every(each => each.kind === 'failed' && each.error === 'timeout')).toBe(
+    true,
+  );
+  await outbound.close();
+  server.closeAllConnections();
+  await new Promise(resolve => server.close(resolve));
+});
