@@ -1,0 +1,246 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { Pool } from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createCustomer } from '../../src/customers/customers.ts';
+import { sleep } from '../../src/lib/deadline.ts';
+import { newId } from '../../src/lib/ids.ts';
+import { createSealer } from '../../src/lib/sealed.ts';
+import { insertEndpoint } from '../../src/webhooks/endpoints.ts';
+import { secretContext } from '../../src/webhooks/secrets.ts';
+import { createWebhookSecret } from '../../src/webhooks/signing.ts';
+import { prepareGateway } from '../support/gateway.ts';
+import { startReceiver } from '../support/receiver.ts';
+
+const GATEWAY = path.resolve(import.meta.dirname, '../support/crash-gateway.ts');
+
+const EVENTS = 10_000;
+const ACCOUNTS = 10;
+const ENDPOINTS_EACH = 5;
+/** The first endpoint of five accounts hangs, that of the other five fails. */
+const HANGING = 5;
+const BATCH = 20;
+const PAUSE_MS = 250;
+
+let prepared: Awaited<ReturnType<typeof prepareGateway>>;
+let sql: Pool;
+let gateway: ChildProcess;
+
+async function startProcess(): Promise<ChildProcess> {
+  const child = spawn(process.execPath, ['--import', 'tsx', GATEWAY], {
+    env: { PATH: process.env['PATH'], ...prepared.env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(createInterface(child.stdout), 'line');
+  return child;
+}
+
+async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+  const exited = once(child, 'exit');
+  child.kill(signal);
+  await exited;
+}
+
+beforeAll(async () => {
+  prepared = await prepareGateway();
+  sql = new Pool({ connectionString: prepared.database.databaseUrl, max: 4 });
+  gateway = await startProcess();
+});
+
+afterAll(async () => {
+  if (gateway) await end(gateway, 'SIGTERM');
+  await sql?.end();
+  await prepared?.database.drop();
+});
+
+/** An endpoint of the account, as the dialect registers it. */
+async function register(owner: { customerId: string; accountId: bigint }, url: string): Promise<void> {
+  const endpointId = newId();
+  const secret = createSealer([]).seal(createWebhookSecret(), secretContext(endpointId));
+  const cell = 'cell_0' as never;
+  const order = { endpointId, url, events: ['balance.low'], secret, max: 100 };
+  await insertEndpoint(sql, { kind: 'aitopup', environment: 'live', cell, ...owner }, order);
+}
+
+/** Commits events `from` to `to`, each of the next account in turn. */
+async function emit(accounts: readonly bigint[], from: number, to: number): Promise<void> {
+  const numbers = Array.from({ length: to - from }, (_, index) => from + index);
+  await sql.query(
+    `INSERT INTO cell_0.outbox (event_id, account_id, environment, type, payload)
+     SELECT gen_random_uuid(), a, 'live', 'balance.low', jsonb_build_object('n', n)
+     FROM unnest($1::bigint[], $2::int[]) u(a, n)`,
+    [numbers.map(n => accounts[n % accounts.length]), numbers],
+  );
+}
+
+/** Receives for many endpoints at once: what came to each path, and how late. */
+async function startReceivers() {
+  const arrivals = new Map<string, number[]>();
+  const committedAtMs: number[] = [];
+  const latenciesMs: number[] = [];
+  const server: Server = createServer((request, response) => {
+    let body = '';
+    request.on('data', (chunk: Buffer) => {
+      body += chunk.toString();
+    });
+    request.on('end', () => {
+      const url = request.url ?? '';
+      const { n } = (JSON.parse(body) as { data: { n: number } }).data;
+      const seen = arrivals.get(url) ?? [];
+      if (url.startsWith('/good')) latenciesMs.push(performance.now() - (committedAtMs[n] ?? 0));
+      seen.push(n);
+      arrivals.set(url, seen);
+      if (url.startsWith('/hang')) return;
+      response.writeHead(url.startsWith('/fail') ? 500 : 200).end();
+    });
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  return {
+    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    arrivals,
+    committedAtMs,
+    latenciesMs,
+    close() {
+      server.closeAllConnections();
+      return new Promise(resolve => server.close(resolve));
+    },
+  };
+}
+
+type Receivers = Awaited<ReturnType<typeof startReceivers>>;
+
+async function openAccounts(receivers: Receivers): Promise<{ accountId: bigint; paths: string[] }[]> {
+  const accounts = [];
+  for (let a = 0; a < ACCOUNTS; a += 1) {
+    const customer = await createCustomer(sql, 'live');
+    const paths = [`${a < HANGING ? '/hang' : '/fail'}-${a}`];
+    for (let e = 1; e < ENDPOINTS_EACH; e += 1) paths.push(`/good-${a}-${e}`);
+    for (const each of paths) await register(customer, receivers.origin + each);
+    accounts.push({ accountId: customer.accountId, paths });
+  }
+  return accounts;
+}
+
+/** Emits a share of the events at a steady pace, and remembers when each was committed. */
+async function emitSteadily(receivers: Receivers, accounts: readonly bigint[], from: number, to: number) {
+  for (let n = from; n < to; n += BATCH) {
+    await emit(accounts, n, n + BATCH);
+    for (let each = n; each < n + BATCH; each += 1) receivers.committedAtMs[each] = performance.now();
+    await sleep(PAUSE_MS);
+  }
+}
+
+/** Attempts in the log by the path of their endpoint. */
+async function attemptsByPath(origin: string): Promise<ReadonlyMap<string, number>> {
+  const { rows } = await sql.query<{ url: string; n: number }>(
+    `SELECT e.url, sum(jsonb_array_length(d.attempts))::int AS n FROM cell_0.webhook_delivery d
+     JOIN directory.webhook_endpoint e USING (endpoint_id) GROUP BY 1`,
+  );
+  return new Map(rows.map(({ url, n }) => [url.replace(origin, ''), n]));
+}
+
+function expectedOf(account: number, count: number): number[] {
+  return Array.from({ length: count }, (_, n) => n).filter(n => n % ACCOUNTS === account);
+}
+
+const ascending = (numbers: readonly number[] = []) => [...numbers].toSorted((a, b) => a - b);
+
+describe(`${EVENTS} events to ${ACCOUNTS * ENDPOINTS_EACH} endpoints, of which five hang and five fail`, () => {
+  it('reach every good endpoint once, and every failing one in three attempts', async () => {
+    const receivers = await startReceivers();
+    const accounts = await openAccounts(receivers);
+    const ids = accounts.map(each => each.accountId);
+    await emitSteadily(receivers, ids, 0, EVENTS);
+    const goodCount = EVENTS * (ENDPOINTS_EACH - 1);
+    await expect
+      .poll(() => receivers.latenciesMs.length, { timeout: 300_000, interval: 100 })
+      .toBeGreaterThanOrEqual(goodCount);
+    const sorted = ascending(receivers.latenciesMs);
+    const at = (share: number) => Math.round(sorted[Math.floor(sorted.length * share)] ?? 0);
+    console.log(
+      `webhook soak: ${sorted.length} deliveries to good endpoints, from commit to arrival p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${Math.round(sorted.at(-1) ?? 0)} ms`,
+    );
+    const waiting = `SELECT count(*)::int AS n FROM cell_0.webhook_delivery d
+      JOIN directory.webhook_endpoint e USING (endpoint_id) WHERE d.state = 'pending' AND e.url LIKE '%/fail-%'`;
+    await expect
+      .poll(async () => (await sql.query<{ n: number }>(waiting)).rows[0]?.n, {
+        timeout: 300_000,
+        interval: 1_000,
+      })
+      .toBe(0);
+    const attempts = await attemptsByPath(receivers.origin);
+    for (const [a, { paths }] of accounts.entries()) {
+      const expected = expectedOf(a, EVENTS);
+      for (const each of paths.filter(name => !name.startsWith('/hang'))) {
+        const arrived = receivers.arrivals.get(each) ?? [];
+        expect(ascending([...new Set(arrived)])).toEqual(expected);
+        // No arrival without its attempt in the log. A machine that is busy for ten seconds makes an attempt time
+        // out that had arrived, and then there is a second one.
+        expect(arrived).toHaveLength(attempts.get(each) ?? 0);
+        if (each.startsWith('/fail')) expect(arrived).toHaveLength(3 * expected.length);
+      }
+    }
+    await sql.query("DELETE FROM directory.webhook_endpoint WHERE url LIKE '%/hang-%'");
+    await receivers.close();
+  });
+
+  it('lose nothing when the dispatcher is killed in the middle', async () => {
+    const receivers = await startReceivers();
+    const accounts = await openAccounts(receivers);
+    await sql.query("DELETE FROM directory.webhook_endpoint WHERE url LIKE '%/hang-%'");
+    const ids = accounts.map(each => each.accountId);
+    const total = EVENTS / 5;
+    const emitted = emitSteadily(receivers, ids, 0, total);
+    for (let kills = 0; kills < 3; kills += 1) {
+      await sleep(2_000);
+      await end(gateway, 'SIGKILL');
+      gateway = await startProcess();
+    }
+    await emitted;
+    const missing = () =>
+      accounts.flatMap(({ paths }, a) =>
+        paths
+          .filter(each => each.startsWith('/good'))
+          .filter(each => new Set(receivers.arrivals.get(each)).size < expectedOf(a, total).length),
+      );
+    await expect.poll(missing, { timeout: 120_000, interval: 500 }).toEqual([]);
+    await receivers.close();
+  });
+});
+
+describe('the schedule by the real clock', () => {
+  it('is 0, 5 and 30 seconds, and there is no fourth attempt', async () => {
+    const [mended, broken] = [await startReceiver(), await startReceiver()];
+    mended.answers = [500, 500, 200];
+    broken.answers = [500];
+    const customer = await createCustomer(sql, 'live');
+    await register(customer, mended.url);
+    await register(customer, broken.url);
+    await emit([customer.accountId], 0, 1);
+    await expect
+      .poll(() => [mended, broken].map(each => each.arrivals.length), { timeout: 60_000, interval: 200 })
+      .toEqual([3, 3]);
+    for (const { arrivals } of [mended, broken]) {
+      const [first = 0, second = 0, third = 0] = arrivals.map(({ atMs }) => atMs);
+      // Never early; how late depends on the machine.
+      expect(second - first).toBeGreaterThanOrEqual(4_990);
+      expect(third - second).toBeGreaterThanOrEqual(29_990);
+      console.log(`webhook soak: waits of ${second - first} ms and ${third - second} ms`);
+      expect(new Set(arrivals.map(({ body }) => body)).size).toBe(1);
+      expect(new Set(arrivals.map(({ headers }) => headers['webhook-timestamp'])).size).toBe(3);
+    }
+    await sleep(85_000);
+    expect(broken.arrivals).toHaveLength(3);
+    const { rows } = await sql.query<{ state: string }>(
+      'SELECT state FROM cell_0.webhook_delivery WHERE account_id = $1 ORDER BY state',
+      [customer.accountId],
+    );
+    expect(rows.map(row => row.state)).toEqual(['failed', 'succeeded']);
+    await mended.close();
+    await broken.close();
+  });
+});
