@@ -4,6 +4,7 @@ import type { PaymentPayload, PaymentRequirements } from '@x402/core/types';
 import { ExactSvmScheme } from '@x402/svm/exact/facilitator';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { checkSvmTransaction, isSignedByPayer } from '../../../src/facilitators/svm-rules.ts';
+import { associatedTokenAccount } from '../../../src/lib/svm-address.ts';
 import { TOKEN_2022_PROGRAM } from '../../../src/lib/svm-token.ts';
 import { readSvmTransaction } from '../../../src/lib/svm-transaction.ts';
 import {
@@ -309,4 +310,29 @@ it('a transaction that the payer has not signed, or somebody else has, is nobody
     expect(view && isSignedByPayer(view)).toBe(false);
   }
   expect(usdc.tokenProgram).toBe(TOKEN_PROGRAM_ADDRESS);
+});
+
+it('a mint of the other token program is paid through that program, where the network says so', async () => {
+  const mint = randomAddress();
+  const account = (owner: string) => address(associatedTokenAccount(owner, mint, TOKEN_2022_PROGRAM));
+  const accounts = { source: account(payer.address), destination: account(payTo) };
+  const instructions = replaced(2, pay({ mint, ...accounts, tokenProgram: address(TOKEN_2022_PROGRAM) }));
+  const wire = await buildTransaction({ feePayer: feePayer.address, instructions });
+  const view = readSvmTransaction(Buffer.from(wire, 'base64'));
+  if (!view) throw new Error('the transaction cannot be read');
+  const expected = {
+    ...accounts,
+    feePayer: feePayer.address,
+    payer: payer.address,
+    mint,
+    decimals: usdc.decimals,
+    amountBaseUnits: AMOUNT,
+    memo: MEMO,
+  };
+  expect(
+    checkSvmTransaction(view, { ...expected, tokenProgram: TOKEN_2022_PROGRAM }, limits),
+  ).toBeUndefined();
+  expect(checkSvmTransaction(view, { ...expected, tokenProgram: usdc.tokenProgram }, limits)?.reason).toBe(
+    'invalid_exact_svm_payload_mint_mismatch',
+  );
 });
