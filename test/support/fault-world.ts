@@ -97,11 +97,12 @@ const DECISION_TIMEOUT_MS = 120_000;
 async function waitUntilDecided(gateway: TestGateway): Promise<void> {
   const deadlineMs = Date.now() + DECISION_TIMEOUT_MS;
   for (;;) {
-    const { rows } = await gateway.sql.query<{ open: number }>(
-      "SELECT count(*)::int AS open FROM cell_0.payment WHERE state IN ('settling', 'pending')",
+    const { rows } = await gateway.sql.query(
+      `SELECT identity, state, reason, facilitator, transaction, from_block, attempts, said_settled
+       FROM cell_0.payment WHERE state IN ('settling', 'pending') LIMIT 5`,
     );
-    if (rows[0]?.open === 0) return;
-    if (Date.now() > deadlineMs) throw new Error(`${rows[0]?.open} payments are still open`);
+    if (rows.length === 0) return;
+    if (Date.now() > deadlineMs) throw new Error(`payments are still open: ${JSON.stringify(rows)}`);
     await localChain().mine({ blocks: 4 });
     // The pause between two looks at one payment grows to minutes; here nobody wants to wait for it.
     await gateway.sql.query(
