@@ -1,17 +1,16 @@
 import { encodeBase64Json } from '../lib/base64.ts';
 import { newId } from '../lib/ids.ts';
+import type { EvmWallet } from './evm-wallet.ts';
 import { ask, NoAnswerError } from './http.ts';
 import { type Attempt, isRefusal, RefusedError, reasonOf, type Seller, unknown } from './seller.ts';
 import {
-  checkEntry,
-  type KnownNetwork,
   type PaymentTerms,
   readAccepts,
   readBaseUnits,
+  type SignedPayment,
   show,
   UnacceptableOfferError,
 } from './terms.ts';
-import type { SignedPayload, Wallet } from './wallet.ts';
 
 const ASK_TIMEOUT_MS = 30_000;
 /** Sellers wait for the chain before they answer. */
@@ -19,8 +18,8 @@ const PAY_TIMEOUT_MS = 100_000;
 
 export interface DriaOrder {
   origin: URL;
-  wallet: Wallet;
-  networks: readonly KnownNetwork[];
+  /** The contract knows EVM networks alone, for payment and for registration. */
+  wallet: EvmWallet;
   /** Decimal USDC with at most two decimals, as the seller takes it. */
   amount: string;
   amountBaseUnits: bigint;
@@ -31,7 +30,7 @@ export interface DriaOrder {
 
 /** Tops up as Dria sells: the owner of a key is credited, and the offer names the exact amount. */
 export async function createDriaSeller(order: DriaOrder): Promise<Seller> {
-  const { origin, wallet, networks, amount, amountBaseUnits } = order;
+  const { origin, wallet, amount, amountBaseUnits } = order;
   const url = new URL('/v1/credits/topup', origin);
   const newApiKey = order.apiKey === undefined ? await registerWallet(order) : undefined;
   const apiKey = order.apiKey ?? newApiKey ?? '';
@@ -53,7 +52,7 @@ export async function createDriaSeller(order: DriaOrder): Promise<Seller> {
       if (!entry || others.length > 0) {
         throw new UnacceptableOfferError('the server makes more than one offer');
       }
-      const terms = checkEntry(entry, networks, wallet.address);
+      const terms = wallet.checkEntry(entry);
       const asked = readBaseUnits(entry['maxAmountRequired']);
       if (asked !== amountBaseUnits) {
         throw new UnacceptableOfferError(`the server asks for ${asked} base units, not ${amountBaseUnits}`);
@@ -61,7 +60,7 @@ export async function createDriaSeller(order: DriaOrder): Promise<Seller> {
       return { ...terms, amountBaseUnits };
     },
 
-    async pay(terms: PaymentTerms, payload: SignedPayload): Promise<Attempt> {
+    async pay(terms: PaymentTerms, payload: SignedPayment['payload']): Promise<Attempt> {
       const network = terms.network.alias;
       const header = encodeBase64Json({ x402Version: 1, scheme: 'exact', network, payload });
       const answer = await request({ 'X-PAYMENT': header }, PAY_TIMEOUT_MS).catch(
@@ -87,13 +86,13 @@ export async function createDriaSeller(order: DriaOrder): Promise<Seller> {
 }
 
 /** Proves the wallet to the seller and gets a key of its own for it. */
-async function registerWallet({ origin, wallet, networks, nowMs }: DriaOrder): Promise<string> {
+async function registerWallet({ origin, wallet, nowMs }: DriaOrder): Promise<string> {
   const message = [
     `${origin.host} wants wallet ${wallet.address} to obtain an API key`,
     `Issued At: ${new Date(nowMs()).toISOString()}`,
     `Nonce: ${newId().replaceAll('-', '')}`,
   ].join('\n');
-  const isTest = networks.every(network => network.environment === 'test');
+  const isTest = wallet.networks.every(network => network.environment === 'test');
   const answer = await ask(new URL('/v1/auth/wallet', origin), {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

@@ -1,16 +1,11 @@
 import type { Attempt, Seller } from './seller.ts';
-import type { PaymentTerms } from './terms.ts';
-import type { Wallet } from './wallet.ts';
+import type { PaymentTerms, SignedPayment } from './terms.ts';
 
-/** What a top-up came to. */
-export type PaymentResult =
-  | (Extract<Attempt, { kind: 'paid' }> & { signedUntilMs: number })
-  | (Extract<Attempt, { kind: 'refused' }> & { signedUntilMs: number })
-  | (Extract<Attempt, { kind: 'unknown' }> & { signedUntilMs: number });
+/** What a top-up came to, and until when what was signed for it can be settled. */
+export type PaymentResult = Attempt & Omit<SignedPayment, 'payload'>;
 
 export interface PayOptions {
   seller: Seller;
-  wallet: Wallet;
   terms: PaymentTerms;
   /** How long to go on asking while nobody can tell. */
   waitMs: number;
@@ -25,15 +20,14 @@ export interface PayOptions {
  * made: it would be a second payment.
  */
 export async function payOnce(options: PayOptions): Promise<PaymentResult> {
-  const { seller, wallet, terms, nowMs } = options;
-  const payload = wallet.signPayment(terms, nowMs());
-  const signedUntilMs = Number(payload.authorization.validBefore) * 1000;
+  const { seller, terms, nowMs } = options;
+  const { payload, ...validity } = await terms.sign(terms.amountBaseUnits, nowMs());
   const deadlineMs = nowMs() + options.waitMs;
   for (;;) {
     const attempt = await seller.pay(terms, payload);
-    if (attempt.kind !== 'unknown') return { ...attempt, signedUntilMs };
+    if (attempt.kind !== 'unknown') return { ...attempt, ...validity };
     const pauseMs = attempt.retryAfterSeconds * 1000;
-    if (nowMs() + pauseMs > deadlineMs) return { ...attempt, signedUntilMs };
+    if (nowMs() + pauseMs > deadlineMs) return { ...attempt, ...validity };
     options.onUnknown(attempt.reason);
     await options.sleep(pauseMs);
   }

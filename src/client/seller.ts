@@ -1,8 +1,7 @@
 import type { HttpAnswer } from './http.ts';
 import { NoAnswerError } from './http.ts';
-import type { PaymentTerms } from './terms.ts';
+import type { PaymentTerms, SignedPayment } from './terms.ts';
 import { show } from './terms.ts';
-import type { SignedPayload } from './wallet.ts';
 
 /** What a seller says about a paid top-up; amounts as the dialect counts them. */
 export interface Receipt {
@@ -30,7 +29,7 @@ export interface Seller {
   /** @throws UnacceptableOfferError, NoAnswerError, RefusedError */
   askTerms(): Promise<PaymentTerms>;
   /** Sends the payment; may be called again with the same one. */
-  pay(terms: PaymentTerms, payload: SignedPayload): Promise<Attempt>;
+  pay(terms: PaymentTerms, payload: SignedPayment['payload']): Promise<Attempt>;
 }
 
 /** The seller does not make an offer. */

@@ -1,5 +1,3 @@
-import { canonicalEvmAddress } from '../lib/evm-address.ts';
-
 /** A network whose dollar token this program knows by itself, so that no server can name another one. */
 export interface KnownNetwork {
   /** CAIP-2, e.g. `eip155:8453`. */
@@ -8,19 +6,45 @@ export interface KnownNetwork {
   alias: string;
   title: string;
   environment: 'live' | 'test';
-  chainId: number;
-  /** The token in lower case, with the EIP-712 name and version that its signatures are made under. */
-  usdc: { address: string; decimals: number; name: string; version: string };
+  usdc: { address: string; decimals: number };
 }
 
-/** What will be signed: everything in it was checked or chosen here. */
-export interface PaymentTerms {
+/** A payment that is signed: whoever has it can settle it, once. */
+export interface SignedPayment {
+  /** As x402 carries it in `payload`. */
+  payload: Readonly<Record<string, unknown>>;
+  /** When it can no longer be settled; an estimate where the network counts blocks. */
+  signedUntilMs: number;
+  /** The last block that can hold it, on networks that count so. */
+  signedUntilBlock?: bigint;
+}
+
+/** An entry of an offer in which nothing is odd; all of it that will be signed was checked or chosen here. */
+export interface CheckedEntry {
+  /** As the server wrote it. */
+  entry: OfferEntry;
   network: KnownNetwork;
-  /** Receiver, lower case. */
+  /** Receiver, in the one spelling of its network. */
   payTo: string;
-  amountBaseUnits: bigint;
   /** How long the server wants the signature to be good. */
   maxTimeoutSeconds: number;
+  /** Signs a payment of this much to the receiver. */
+  sign(amountBaseUnits: bigint, nowMs: number): Promise<SignedPayment>;
+}
+
+/** What will be signed. */
+export interface PaymentTerms extends CheckedEntry {
+  amountBaseUnits: bigint;
+}
+
+/** A key that pays; it signs nothing but USDC on networks that it knows. */
+export interface Wallet {
+  /** In the one spelling of its networks. */
+  address: string;
+  /** Networks to pay on, in order of preference. */
+  networks: readonly KnownNetwork[];
+  /** @throws UnacceptableOfferError with what is wrong */
+  checkEntry(entry: OfferEntry): CheckedEntry;
 }
 
 /** The server asks for something that this program does not sign; nothing was paid. */
@@ -38,41 +62,44 @@ export type OfferEntry = Readonly<Record<string, unknown>>;
 const MAX_TIMEOUT_SECONDS = 3_600;
 
 /**
- * Checks an entry's network, token, receiver and time against what this program knows.
- * @param payer lower-case address of the paying wallet
+ * Checks an entry's scheme, network, token, receiver and time against what this program knows.
+ * @param readAddress gives the one spelling of an address that can be paid
  * @throws UnacceptableOfferError with what is wrong
  */
-export function checkEntry(
-  entry: OfferEntry,
-  networks: readonly KnownNetwork[],
-  payer: string,
-): Omit<PaymentTerms, 'amountBaseUnits'> {
+export function checkEntry<Network extends KnownNetwork>({
+  entry,
+  networks,
+  payer,
+  readAddress,
+}: {
+  entry: OfferEntry;
+  networks: readonly Network[];
+  payer: string;
+  readAddress: (value: unknown) => string | undefined;
+}) {
   if (entry['scheme'] !== 'exact') throw refuse(`the scheme ${show(entry['scheme'])}`);
   const network = findNetwork(entry, networks);
   if (!network) throw refuse(`the network ${show(entry['network'])}`);
   const { usdc, title } = network;
-  if (addressOf(entry['asset']) !== usdc.address) {
+  if (readAddress(entry['asset']) !== usdc.address) {
     throw refuse(`the token ${show(entry['asset'])}, which is not USDC on ${title} (${usdc.address})`);
   }
-  const extra = (entry['extra'] ?? {}) as OfferEntry;
-  if (extra['name'] !== usdc.name || extra['version'] !== usdc.version) {
-    throw refuse(
-      `a signature for ${show(extra['name'])} ${show(extra['version'])}, which no USDC would take`,
-    );
-  }
-  const payTo = addressOf(entry['payTo']);
-  if (payTo === undefined || BigInt(payTo) === 0n || payTo === payer || payTo === usdc.address) {
+  const payTo = readAddress(entry['payTo']);
+  if (payTo === undefined || payTo === payer || payTo === usdc.address) {
     throw refuse(`the receiver ${show(entry['payTo'])}`);
   }
   const seconds = entry['maxTimeoutSeconds'];
   if (typeof seconds !== 'number' || !Number.isInteger(seconds) || seconds < 1) {
     throw refuse(`the time limit ${show(seconds)}`);
   }
-  return { network, payTo, maxTimeoutSeconds: Math.min(seconds, MAX_TIMEOUT_SECONDS) };
+  return { entry, network, payTo, maxTimeoutSeconds: Math.min(seconds, MAX_TIMEOUT_SECONDS) };
 }
 
 /** The network that an entry names in either way. */
-export function findNetwork(entry: OfferEntry, networks: readonly KnownNetwork[]): KnownNetwork | undefined {
+export function findNetwork<Network extends KnownNetwork>(
+  entry: OfferEntry,
+  networks: readonly Network[],
+): Network | undefined {
   return networks.find(each => [each.network, each.alias].includes(String(entry['network'])));
 }
 
@@ -93,10 +120,8 @@ export function readAccepts(body: unknown): OfferEntry[] {
   return accepts.map(entry => (typeof entry === 'object' && entry !== null ? (entry as OfferEntry) : {}));
 }
 
-const addressOf = (value: unknown): string | undefined =>
-  typeof value === 'string' ? canonicalEvmAddress(value) : undefined;
-
-function refuse(what: string): UnacceptableOfferError {
+/** Says what is odd about an offer. */
+export function refuse(what: string): UnacceptableOfferError {
   return new UnacceptableOfferError(`the server asks for ${what}`);
 }
 

@@ -3,16 +3,15 @@ import { baseUnitsToNano, formatUsd } from '../lib/money.ts';
 import { ask, NoAnswerError } from './http.ts';
 import { type Attempt, isRefusal, RefusedError, reasonOf, type Seller, unknown } from './seller.ts';
 import {
-  checkEntry,
   findNetwork,
-  type KnownNetwork,
   type PaymentTerms,
   readAccepts,
   readBaseUnits,
+  type SignedPayment,
   show,
   UnacceptableOfferError,
+  type Wallet,
 } from './terms.ts';
-import type { SignedPayload, Wallet } from './wallet.ts';
 
 const ASK_TIMEOUT_MS = 30_000;
 /** Sellers wait for the chain before they answer. */
@@ -22,14 +21,12 @@ export interface VeniceOrder {
   /** Origin of the seller. */
   origin: URL;
   wallet: Wallet;
-  /** Networks to pay on, in order of preference. */
-  networks: readonly KnownNetwork[];
   /** USDC has the same decimals everywhere that is known here. */
   amountBaseUnits: bigint;
 }
 
 /** Tops up as Venice sells: the paying wallet is the account, and the signature alone says the amount. */
-export function createVeniceSeller({ origin, wallet, networks, amountBaseUnits }: VeniceOrder): Seller {
+export function createVeniceSeller({ origin, wallet, amountBaseUnits }: VeniceOrder): Seller {
   const url = new URL('/api/v1/x402/top-up', origin);
 
   return {
@@ -39,11 +36,11 @@ export function createVeniceSeller({ origin, wallet, networks, amountBaseUnits }
       const answer = await ask(url, { method: 'POST', timeoutMs: ASK_TIMEOUT_MS });
       if (answer.status !== 402) throw new RefusedError(reasonOf(answer));
       const accepts = readAccepts(answer.json);
-      const entry = networks
+      const entry = wallet.networks
         .map(network => accepts.find(each => findNetwork(each, [network])))
         .find(each => each !== undefined);
       if (!entry) throw new UnacceptableOfferError('the server offers no network that can be paid on here');
-      const terms = { ...checkEntry(entry, networks, wallet.address), amountBaseUnits };
+      const terms = { ...wallet.checkEntry(entry), amountBaseUnits };
       const minimum = readBaseUnits(entry['amount']);
       if (minimum > amountBaseUnits) {
         const least = formatUsd(baseUnitsToNano(minimum, terms.network.usdc.decimals));
@@ -52,9 +49,8 @@ export function createVeniceSeller({ origin, wallet, networks, amountBaseUnits }
       return terms;
     },
 
-    async pay(terms: PaymentTerms, payload: SignedPayload): Promise<Attempt> {
-      const { network } = terms.network;
-      const header = encodeBase64Json({ x402Version: 2, scheme: 'exact', network, payload });
+    async pay(terms: PaymentTerms, payload: SignedPayment['payload']): Promise<Attempt> {
+      const header = encodeBase64Json(envelope(terms, payload));
       const answer = await ask(url, {
         method: 'POST',
         headers: { 'PAYMENT-SIGNATURE': header },
@@ -84,4 +80,14 @@ export function createVeniceSeller({ origin, wallet, networks, amountBaseUnits }
       return unknown(answer, typeof paymentId === 'string' ? show(paymentId) : undefined);
     },
   };
+}
+
+/**
+ * The payment as published clients of this seller send it: `venice-x402-client` on EVM networks, and on Solana
+ * `@x402/svm` in version 2, which repeats the chosen entry, so that the seller finds the memo it asked for.
+ */
+function envelope({ network, entry, amountBaseUnits }: PaymentTerms, payload: SignedPayment['payload']) {
+  return network.network.startsWith('solana:')
+    ? { x402Version: 2, accepted: { ...entry, amount: amountBaseUnits.toString() }, payload }
+    : { x402Version: 2, scheme: 'exact', network: network.network, payload };
 }

@@ -1,16 +1,17 @@
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { EVM_NETWORKS } from '../chains/evm-networks.ts';
-import type { KnownNetwork } from '../client/terms.ts';
-import { createEvmWallet, type Wallet } from '../client/wallet.ts';
-import { ConfigError, requireSetting } from '../config/read.ts';
-import { isEvmPrivateKey } from '../config/values.ts';
+import type { EvmWallet } from '../client/evm-wallet.ts';
+import type { Wallet } from '../client/terms.ts';
+import { ConfigError } from '../config/read.ts';
 import { nanoToBaseUnits, parseUsd } from '../lib/money.ts';
+import { readSecret, readWallet } from './topup-wallet.ts';
 
 export const TOPUP_USAGE = `usage: topup-gateway topup --dialect venice|dria --amount <USDC> --url <origin> [options]
 
-  --network <name>       pay on this network only, e.g. base or eip155:8453
-  --key-file <file>      file with the wallet's private key (else WALLET_PRIVATE_KEY)
+  --network <name>       pay on this network only, e.g. base, eip155:8453 or solana
+  --key-file <file>      file with the wallet's private key (else WALLET_PRIVATE_KEY): hex for EVM networks; for Solana
+                         base58, or the file of solana-keygen
+  --rpc-url <url>        Solana: node that tells a recent block (else SOLANA_RPC_URL)
+  --sandbox              Solana: use the node of the sandbox at --url
   --api-key-file <file>  dria: file with the API key to credit (else DRIA_API_KEY, else the wallet gets a new one)
   --wait <seconds>       how long to ask again while the outcome is unknown (default 90)
   --yes                  pay without asking
@@ -20,22 +21,21 @@ exit codes: 0 paid, 1 nothing signed (no server, no offer, or an odd one), 2 usa
             4 outcome unknown: do not pay again, 5 not confirmed
 `;
 
-/** What `topup` was told to do, read and checked. */
-export interface TopupOrder {
-  dialect: string;
+/** What `topup` was told to do, read and checked. Dria knows EVM networks alone. */
+export type TopupOrder = (
+  | { dialect: 'venice'; wallet: Wallet }
+  | { dialect: 'dria'; wallet: EvmWallet; apiKey: string | undefined }
+) & {
   origin: URL;
   amount: string;
   amountBaseUnits: bigint;
-  networks: readonly KnownNetwork[];
-  wallet: Wallet;
-  apiKey: string | undefined;
   waitMs: number;
   isConfirmed: boolean;
-}
+};
 
 /**
  * @returns what is wrong with the call, when something is
- * @throws ConfigError about keys
+ * @throws ConfigError about keys and the RPC URL
  */
 export function readTopupOrder(args: string[], env: NodeJS.ProcessEnv): TopupOrder | string {
   let values: ReturnType<typeof parseOptions>;
@@ -53,22 +53,30 @@ export function readTopupOrder(args: string[], env: NodeJS.ProcessEnv): TopupOrd
   }
   const origin = readOrigin(url);
   if (!origin) return '--url must be the https origin of a seller (http on this machine only)';
-  const networks = EVM_NETWORKS.filter(
-    each => network === undefined || [each.network, each.alias].includes(network),
-  );
-  if (networks.length === 0) return `--network: ${network} is not known here`;
   if (!/^\d{1,5}$/.test(wait)) return '--wait must be seconds';
-  return {
-    dialect,
+  const wallet = readWallet(
+    {
+      origin,
+      network,
+      keyFile: values['key-file'],
+      rpcUrl: values['rpc-url'],
+      isSandbox: values.sandbox === true,
+    },
+    env,
+  );
+  if (typeof wallet === 'string') return wallet;
+  const order = {
     origin,
     amount,
     amountBaseUnits: nanoToBaseUnits(nanoUsd, 6),
-    networks,
-    wallet: createEvmWallet(readPrivateKey(values['key-file'], env)),
-    apiKey: readApiKey(values['api-key-file'], env),
     waitMs: Number(wait) * 1000,
     isConfirmed: values.yes === true,
   };
+  if (dialect === 'venice') return { ...order, dialect, wallet };
+  if (wallet.family !== 'evm') {
+    return '--dialect dria takes no Solana wallet: Dria registers wallets and sells on EVM networks only';
+  }
+  return { ...order, dialect: 'dria', wallet, apiKey: readApiKey(values['api-key-file'], env) };
 }
 
 function parseOptions(args: string[]) {
@@ -84,6 +92,8 @@ function parseOptions(args: string[]) {
       wait: text,
       'key-file': text,
       'api-key-file': text,
+      'rpc-url': text,
+      sandbox: flag,
       yes: flag,
       json: flag,
     },
@@ -98,24 +108,8 @@ function readOrigin(text: string): URL | undefined {
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLocal) ? url : undefined;
 }
 
-function readPrivateKey(file: string | undefined, env: NodeJS.ProcessEnv): string {
-  const name = file === undefined ? 'WALLET_PRIVATE_KEY' : '--key-file';
-  const key = file === undefined ? requireSetting('WALLET_PRIVATE_KEY', env) : readSecret('--key-file', file);
-  const prefixed = key.startsWith('0x') ? key : `0x${key}`;
-  if (!isEvmPrivateKey(prefixed)) throw new ConfigError([`${name} must be 64 hex digits that are a key`]);
-  return prefixed;
-}
-
 function readApiKey(file: string | undefined, env: NodeJS.ProcessEnv): string | undefined {
   const key = file === undefined ? env['DRIA_API_KEY'] : readSecret('--api-key-file', file);
   if (key && !/^[\x21-\x7e]{1,200}$/.test(key)) throw new ConfigError(['the API key is malformed']);
   return key || undefined;
-}
-
-function readSecret(option: string, file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim();
-  } catch {
-    throw new ConfigError([`${option} names a file that cannot be read`]);
-  }
 }

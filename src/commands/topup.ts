@@ -1,13 +1,14 @@
-import { createInterface } from 'node:readline/promises';
 import { createDriaSeller } from '../client/dria.ts';
 import { NoAnswerError } from '../client/http.ts';
 import { type PaymentResult, payOnce } from '../client/pay.ts';
 import { RefusedError, type Seller } from '../client/seller.ts';
+import { SolanaNodeError } from '../client/svm-wallet.ts';
 import { type PaymentTerms, UnacceptableOfferError } from '../client/terms.ts';
 import { createVeniceSeller } from '../client/venice.ts';
 import { systemClock } from '../lib/clock.ts';
 import { sleep } from '../lib/deadline.ts';
 import { baseUnitsToNano, formatUsd } from '../lib/money.ts';
+import { confirm } from './confirm.ts';
 import { print } from './output.ts';
 import { readTopupOrder, TOPUP_USAGE, type TopupOrder } from './topup-order.ts';
 
@@ -32,7 +33,7 @@ export async function topup(args: string[]): Promise<void> {
   try {
     process.exitCode = await run(args, order);
   } catch (error) {
-    const isExpected = [UnacceptableOfferError, RefusedError, NoAnswerError].some(
+    const isExpected = [UnacceptableOfferError, RefusedError, NoAnswerError, SolanaNodeError].some(
       kind => error instanceof kind,
     );
     if (!isExpected) throw error;
@@ -43,7 +44,7 @@ export async function topup(args: string[]): Promise<void> {
 }
 
 async function run(args: string[], order: TopupOrder): Promise<number> {
-  const { wallet, waitMs } = order;
+  const { waitMs } = order;
   const nowMs = systemClock.nowMs;
   const seller =
     order.dialect === 'dria' ? await createDriaSeller({ ...order, nowMs }) : createVeniceSeller(order);
@@ -51,12 +52,12 @@ async function run(args: string[], order: TopupOrder): Promise<number> {
   const terms = await seller.askTerms();
   const summary = summarize(order, seller, terms);
   for (const [name, value] of Object.entries(summary)) tell(`${name.padEnd(10)} ${value}`);
-  if (!order.isConfirmed && !(await confirm())) {
+  if (!order.isConfirmed && !(await confirm('Pay? [y/N] '))) {
     print(args, { outcome: 'declined', ...summary }, 'Nothing was paid: not confirmed.');
     return TOPUP_EXIT.declined;
   }
   const onUnknown = (reason: string) => tell(`not known yet (${reason}), asking again`);
-  const result = await payOnce({ seller, wallet, terms, waitMs, nowMs, sleep, onUnknown });
+  const result = await payOnce({ seller, terms, waitMs, nowMs, sleep, onUnknown });
   const about = { ...summary, ...(seller.newApiKey !== undefined && { apiKey: seller.newApiKey }) };
   return report(args, order, about, result);
 }
@@ -64,6 +65,13 @@ async function run(args: string[], order: TopupOrder): Promise<number> {
 /** Prints what the top-up came to. @returns the exit code */
 function report(args: string[], order: TopupOrder, about: object, result: PaymentResult): number {
   const signedUntil = new Date(result.signedUntilMs).toISOString();
+  const { signedUntilBlock } = result;
+  const validity = {
+    signedUntil,
+    ...(signedUntilBlock !== undefined && { signedUntilBlock: signedUntilBlock.toString() }),
+  };
+  const end =
+    signedUntilBlock === undefined ? signedUntil : `block ${signedUntilBlock} (about ${signedUntil})`;
   if (result.kind === 'paid') {
     const { credited, balance, transaction, paymentId } = result.receipt;
     const lines = [`Paid: ${credited} credited, balance ${balance}`, `transaction ${transaction}`];
@@ -73,18 +81,18 @@ function report(args: string[], order: TopupOrder, about: object, result: Paymen
   }
   const { reason } = result;
   if (result.kind === 'refused') {
-    const text = `Refused: ${reason}\nThe server says that no money moved. The signature ends at ${signedUntil}.`;
-    print(args, { outcome: 'refused', reason, signedUntil, ...about }, text);
+    const text = `Refused: ${reason}\nThe server says that no money moved. The signature ends at ${end}.`;
+    print(args, { outcome: 'refused', reason, ...validity, ...about }, text);
     return TOPUP_EXIT.refused;
   }
   const { paymentId } = result;
   const statusUrl = paymentId && new URL(`/payments/${paymentId}`, order.origin).href;
   const lines = [
     `Not known yet: ${reason}`,
-    `Do not pay again: what was signed can be settled until ${signedUntil}, and is then credited once.`,
+    `Do not pay again: what was signed can be settled until ${end}, and is then credited once.`,
   ];
   if (statusUrl) lines.push(`state: ${statusUrl}`);
-  print(args, { outcome: 'pending', reason, signedUntil, statusUrl, ...about }, lines.join('\n'));
+  print(args, { outcome: 'pending', reason, ...validity, statusUrl, ...about }, lines.join('\n'));
   return TOPUP_EXIT.pending;
 }
 
@@ -100,20 +108,6 @@ function summarize(order: TopupOrder, seller: Seller, terms: PaymentTerms) {
     receiver: terms.payTo,
     account: seller.account,
   };
-}
-
-/** Asks a person; where there is none, nothing is agreed to. */
-async function confirm(): Promise<boolean> {
-  if (!process.stdin.isTTY) {
-    tell('nobody is there to confirm: use --yes to pay without asking');
-    return false;
-  }
-  const dialogue = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await dialogue.question('Pay? [y/N] ')).trim());
-  } finally {
-    dialogue.close();
-  }
 }
 
 /** What is for people goes to standard error, so that standard output is the result alone. */

@@ -71,7 +71,7 @@ export const SETTINGS = {
   SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
   WALLET_PRIVATE_KEY: {
     fallback: '',
-    about: 'key of the wallet that `topup-gateway topup` pays from; the server never reads it',
+    about: 'EVM or Solana key that `topup-gateway topup` pays from; the server never reads it',
     secret: true,
   },
   TEMPO_RPC_URL: { fallback: '', about: 'JSON-RPC of a Tempo node', secret: true },

@@ -1,16 +1,12 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { mintUsdc, usdcBalance } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
-
-const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
-const run = promisify(execFile);
+import { runTopup as topup } from '../support/topup-cli.ts';
 
 let gateway: TestGateway;
 let url: string;
@@ -48,22 +44,6 @@ async function createWallet(usd: bigint) {
   const { address } = privateKeyToAccount(privateKey);
   if (usd > 0n) await mintUsdc(address, usd * 1_000_000n);
   return { privateKey, address };
-}
-
-interface Ended {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-async function topup(args: string[], env: Record<string, string> = {}) {
-  const options = { env: { PATH: process.env['PATH'], ...env } };
-  const ended = await run(process.execPath, ['--import', 'tsx', CLI, 'topup', ...args], options).then(
-    ({ stdout, stderr }): Ended => ({ code: 0, stdout, stderr }),
-    (error: Ended) => error,
-  );
-  const { code, stdout, stderr } = ended;
-  return { code, stderr, result: stdout.startsWith('{') ? (JSON.parse(stdout) as unknown) : stdout };
 }
 
 const order = (dialect: string, amount = '10') => ['--dialect', dialect, '--amount', amount, '--url', url];

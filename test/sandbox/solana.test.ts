@@ -12,6 +12,8 @@ import {
   type SandboxInfo,
 } from '../support/sandbox.ts';
 import { connectSolana, SOLANA_MAINNET, SOLANA_USDC, solanaUsdcBalance } from '../support/solana.ts';
+import { newSvmKey } from '../support/svm-key.ts';
+import { runTopup } from '../support/topup-cli.ts';
 
 let sandboxes: Sandboxes;
 
@@ -48,6 +50,16 @@ async function payAsClient(sandbox: Sandbox, wallet: KeyPairSigner, rpcUrl: stri
   const paid = await fetch(url, { method: 'POST', headers });
   const receipt = client.getPaymentSettleResponse(name => paid.headers.get(name));
   return { status: paid.status, body: await paid.json(), receipt, headers };
+}
+
+/** The gateway's own command finds the chain through the sandbox that it pays. */
+async function payAsCommand(sandbox: Sandbox, rpcUrl: string) {
+  const { address, secret } = newSvmKey();
+  await fund(sandbox, address, '100');
+  const args = ['--dialect', 'venice', '--amount', '12.5', '--url', sandbox.origin, '--sandbox', '--yes'];
+  const { code, result } = await runTopup(args, { WALLET_PRIVATE_KEY: secret });
+  expect([code, result]).toEqual([0, expect.objectContaining({ outcome: 'paid', balance: '12.5 USD' })]);
+  expect(await solanaUsdcBalance({ rpcUrl }, address)).toBe(87_500_000n);
 }
 
 describe('Solana in the sandbox', () => {
@@ -95,6 +107,7 @@ describe('Solana in the sandbox', () => {
     const again = await call(sandbox, '/api/v1/x402/top-up', undefined, headers);
     expect(again).toEqual({ status: 200, body });
     expect(await solanaUsdcBalance({ rpcUrl }, wallet.address)).toBe(95_000_000n);
+    await payAsCommand(sandbox, rpcUrl);
   });
 
   it('goes on after kill -9, and is emptied with the rest', { timeout: 60_000 }, async () => {

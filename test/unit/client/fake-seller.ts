@@ -1,11 +1,10 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { EVM_NETWORKS } from '../../../src/chains/evm-networks.ts';
-import { createEvmWallet } from '../../../src/client/wallet.ts';
+import { createEvmWallet } from '../../../src/client/evm-wallet.ts';
 
-export const wallet = createEvmWallet(`0x${'11'.repeat(32)}`);
+export const wallet = createEvmWallet(`0x${'11'.repeat(32)}`, EVM_NETWORKS);
 export const PAY_TO = '0x52908400098527886E0F7030069857D2E4169EE7';
-export const networks = EVM_NETWORKS;
 
 export interface SeenRequest {
   method: string;

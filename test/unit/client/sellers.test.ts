@@ -6,9 +6,8 @@ import { payOnce } from '../../../src/client/pay.ts';
 import { RefusedError, type Seller } from '../../../src/client/seller.ts';
 import { UnacceptableOfferError } from '../../../src/client/terms.ts';
 import { createVeniceSeller } from '../../../src/client/venice.ts';
-import type { SignedPayload } from '../../../src/client/wallet.ts';
 import { decodeBase64Json, encodeBase64Json } from '../../../src/lib/base64.ts';
-import { entry, networks, PAY_TO, type Reply, startFakeSeller, wallet } from './fake-seller.ts';
+import { entry, PAY_TO, type Reply, startFakeSeller, wallet } from './fake-seller.ts';
 
 type Fake = Awaited<ReturnType<typeof startFakeSeller>>;
 
@@ -27,13 +26,12 @@ async function start(answer: Parameters<typeof startFakeSeller>[0]): Promise<Fak
 }
 
 const venice = ({ origin }: Fake, amountBaseUnits = 10_000_000n) =>
-  createVeniceSeller({ origin, wallet, networks, amountBaseUnits });
+  createVeniceSeller({ origin, wallet, amountBaseUnits });
 
 const dria = ({ origin }: Fake, apiKey: string | undefined = KEY) =>
   createDriaSeller({
     origin,
     wallet,
-    networks,
     amount: '10',
     amountBaseUnits: 10_000_000n,
     apiKey,
@@ -137,16 +135,17 @@ describe('a price', () => {
   });
 });
 
-const terms = {
-  network: networks[0] ?? expect.unreachable(),
-  payTo: PAY_TO.toLowerCase(),
-  amountBaseUnits: 10_000_000n,
-  maxTimeoutSeconds: 300,
-};
+const terms = { ...wallet.checkEntry(entry), amountBaseUnits: 10_000_000n };
 
 describe('a payment', () => {
   it('is what USDC verifies', async () => {
-    const { signature, authorization } = wallet.signPayment(terms, NOW_MS);
+    const { payload, signedUntilMs } = await terms.sign(terms.amountBaseUnits, NOW_MS);
+    const { signature, authorization } = payload as {
+      signature: string;
+      authorization: Record<'from' | 'to' | 'nonce', `0x${string}`> &
+        Record<'value' | 'validAfter' | 'validBefore', string>;
+    };
+    expect(signedUntilMs).toBe(NOW_MS + 300_000);
     const now = NOW_MS / 1000;
     expect(authorization).toMatchObject({
       from: wallet.address,
@@ -201,7 +200,6 @@ describe('a payment', () => {
     let nowMs = NOW_MS;
     const result = await payOnce({
       seller,
-      wallet,
       terms,
       waitMs,
       nowMs: () => nowMs,
@@ -265,7 +263,7 @@ describe('a payment', () => {
     const gone = await start(() => ({ status: 200 }));
     const lost = venice(gone);
     await gone.stop();
-    const payloads: SignedPayload[] = [];
+    const payloads: unknown[] = [];
     const flaky: Seller = {
       ...seller,
       pay: (each, payload) => {
@@ -277,7 +275,6 @@ describe('a payment', () => {
     const sleep = async () => undefined;
     const result = await payOnce({
       seller: flaky,
-      wallet,
       terms,
       waitMs: 60_000,
       nowMs,
@@ -295,7 +292,6 @@ describe('a wallet without a key', () => {
     const seller = await createDriaSeller({
       origin: fake.origin,
       wallet,
-      networks,
       amount: '10',
       amountBaseUnits: 10_000_000n,
       apiKey: undefined,
