@@ -90,7 +90,7 @@ describe('docker-compose.yml', () => {
     const config = loadConfig('serve', environmentOf('gateway'));
     expect(config).toMatchObject({
       databaseUrl: SECRETS['database_url'],
-      evmPrivateKey: SECRETS['evm_private_key'],
+      evmPrivateKeys: [SECRETS['evm_private_key']],
       rpcUrls: { BASE_RPC_URL: SECRETS['base_rpc_url'] },
       publicOrigin: DOT_ENV['PUBLIC_ORIGIN'],
       port: 4020,
