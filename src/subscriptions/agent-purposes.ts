@@ -10,6 +10,8 @@ import type { Frequency, PlanName } from './plans.ts';
 interface Common {
   terms: string;
   customerId: string;
+  /** Hash of what a repetition has to show before it is told keys. */
+  answerTag?: string;
 }
 
 interface Fee {
@@ -70,17 +72,18 @@ export function createAgentEffects(keys: AgentKeys): Record<ResultKind, PurposeE
       const active = await keys.listActive(db, owner);
       const shown = active.find(keyId => keyId === purpose.namedKeyId) ?? active[0];
       if (shown === undefined) await keys.store(db, owner, purpose.newKeyId);
-      return { customerId: owner.customerId, keyId: shown ?? purpose.newKeyId };
+      return { customerId: owner.customerId, keyId: shown ?? purpose.newKeyId, ...tagOf(purpose) };
     },
     agent_topup: () => Promise.resolve({}),
     async agent_status(db, purchase) {
-      const { owner } = read(purchase, 'agent_status');
-      return { customerId: owner.customerId, keyIds: await keys.listActive(db, owner) };
+      const { owner, purpose } = read(purchase, 'agent_status');
+      const keyIds = await keys.listActive(db, owner);
+      return { customerId: owner.customerId, keyIds, ...tagOf(purpose) };
     },
     async agent_key(db, purchase) {
       const { owner, purpose } = read(purchase, 'agent_key');
       await keys.store(db, owner, purpose.keyId);
-      return { customerId: owner.customerId, keyId: purpose.keyId };
+      return { customerId: owner.customerId, keyId: purpose.keyId, ...tagOf(purpose) };
     },
     async agent_key_revocation(db, purchase) {
       const { owner, purpose } = read(purchase, 'agent_key_revocation');
@@ -96,3 +99,5 @@ function read<K extends ResultKind>({ purpose, environment }: AppliedPurchase, k
   const own = purpose as Extract<AgentPurpose, { kind: K }>;
   return { purpose: own, owner: { customerId: own.customerId, environment } };
 }
+
+const tagOf = ({ answerTag }: AgentPurpose) => (answerTag === undefined ? {} : { answerTag });

@@ -76,8 +76,9 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       await network.ready();
       const verdict = await network.facilitators.verify(payment);
       if (verdict.kind === 'valid') return await accept(request, network, verdict.facilitator);
-      // A contract wallet's payment: its signature may be judged differently now than when it was accepted.
-      const known = signed ? undefined : await answerRepetition(request);
+      // Used by ourselves in the meantime, perhaps. And a contract wallet may judge its signature differently now than
+      // when it was accepted.
+      const known = signed && verdict.kind !== 'already_used' ? undefined : await answerRepetition(request);
       if (known) return known;
       if (verdict.kind === 'already_used') return await acceptUsed(request, network, verdict.reason);
       return { kind: 'refused', reason: verdict.reason, message: verdict.message };
@@ -104,8 +105,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   ): Promise<TopupOutcome> {
     const fromBlock = network.chain.earliestSettlementBlock(await network.chain.currentBlock());
     const proof = await network.chain.proveSettlement(request.payment, { transactions: [], fromBlock });
-    if (proof.kind === 'transferred')
-      return accept(await asPaidAlready(request), network, SETTLED_BY_OTHERS, fromBlock);
+    if (proof.kind === 'transferred') return acceptPublic(request, network, fromBlock);
     const found = proof.kind === 'impossible' ? proof.reason : 'used too long ago to be found';
     return {
       kind: 'refused',
@@ -114,16 +114,21 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     };
   }
 
-  /** Money that is here already is not refused: a purchase that the rules forbid now becomes plain credit. */
-  async function asPaidAlready({ purchase, ...request }: TopupRequest): Promise<TopupRequest> {
-    if (!purchase) return request;
-    try {
-      const prepared = await purchase.prepare();
-      return { ...request, purchase: { ...purchase, prepare: () => Promise.resolve(prepared) } };
-    } catch (error) {
-      if (error instanceof GatewayError && error.code !== 'unavailable') return request;
-      throw error;
-    }
+  /**
+   * What was on the chain before it was shown to us is public, signature and all, and says nothing about who shows
+   * it. The money is not refused: it is plain credit of the wallet that paid, whoever presents it for whatever purchase.
+   */
+  async function acceptPublic(
+    request: TopupRequest,
+    network: SettlementNetwork,
+    fromBlock: bigint,
+  ): Promise<TopupOutcome> {
+    const { payment, environment, source, customer } = request;
+    const bare: TopupRequest = { payment, environment, source };
+    const owner = await ownerOf(bare);
+    const outcome = await accept(bare, network, SETTLED_BY_OTHERS, fromBlock);
+    const isTheirs = customer === undefined || customer.accountId === owner.accountId;
+    return outcome.kind === 'credited' && !isTheirs ? { kind: 'conflict', settled: true } : outcome;
   }
 
   /** Who is credited: the caller's customer where the dialect knows one, else the paying wallet's own. */

@@ -53,6 +53,8 @@ export interface Operation {
   refusals: Readonly<Record<number, string>>;
   /** Undefined: the price depends on the query. */
   fixedPriceNanoUsd: bigint | undefined;
+  /** Whether the answer holds keys of the agent. */
+  tellsKeys: boolean;
   /** @throws GatewayError malformed_request, amount_too_low or amount_too_high */
   read(query: Query): Call;
   answer(agents: Agents, paid: PaidCall): object;
@@ -71,6 +73,7 @@ const status: Operation = {
   result: StatusResult,
   refusals: { 404: NO_AGENT },
   fixedPriceNanoUsd: FEE,
+  tellsKeys: true,
   read: () => ({
     order: { kind: 'agent_status', priceNanoUsd: FEE },
     priceNanoUsd: FEE,
@@ -90,6 +93,7 @@ const subscribe: Operation = {
   result: KeyResult,
   refusals: { 403: 'Another plan is active, or the key or agent is not the payer’s; nothing was charged' },
   fixedPriceNanoUsd: undefined,
+  tellsKeys: true,
   read(query) {
     const plan = oneOf('plan', query['plan'], PLAN_NAMES);
     const frequency = oneOf('payment_frequency', query['payment_frequency'], FREQUENCIES);
@@ -123,6 +127,7 @@ const topup: Operation = {
     404: 'There is no such agent; nothing was charged',
   },
   fixedPriceNanoUsd: undefined,
+  tellsKeys: false,
   read(query) {
     const { agent_id: agentId = '', amount_usd: amount = '' } = query;
     const priceNanoUsd = readAmount(amount.trim());
@@ -145,6 +150,7 @@ const createKey: Operation = {
   result: KeyResult,
   refusals: { 403: NO_PLAN, 404: NO_AGENT },
   fixedPriceNanoUsd: FEE,
+  tellsKeys: true,
   read: () => ({
     order: { kind: 'agent_key', priceNanoUsd: FEE },
     priceNanoUsd: FEE,
@@ -163,6 +169,7 @@ const revokeKey: Operation = {
   result: RevokeResult,
   refusals: { 403: NO_PLAN, 404: 'The paying wallet has no agent or not this key; nothing was charged' },
   fixedPriceNanoUsd: FEE,
+  tellsKeys: false,
   read({ api_key: apiKey = '' }) {
     return {
       order: { kind: 'agent_key_revocation', priceNanoUsd: FEE, apiKey },

@@ -11,14 +11,22 @@ import type { Call } from './operations.ts';
 export function paidCall(
   agents: Agents,
   { order, terms }: Call,
-  { payment, environment }: { payment: ExactPayment; environment: Environment },
+  {
+    payment,
+    environment,
+    answerTag,
+  }: { payment: ExactPayment; environment: Environment; answerTag?: string | undefined },
 ): TopupRequest {
   const { network, payer: address } = payment;
+  async function prepare() {
+    const { customer, purpose } = await agents.prepare({ environment, network, address }, order, terms);
+    return { customer, purpose: { ...purpose, ...(answerTag !== undefined && { answerTag }) } };
+  }
   return {
     payment,
     environment,
     source: 'mobula',
-    purchase: { terms, prepare: () => agents.prepare({ environment, network, address }, order, terms) },
+    purchase: { terms, prepare },
   };
 }
 

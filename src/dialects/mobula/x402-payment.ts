@@ -4,13 +4,14 @@ import { GatewayError } from '../../lib/errors.ts';
 import type { ExactPayment } from '../../ports/payment.ts';
 import { decodeExactPayment } from '../../protocols/x402-exact.ts';
 import type { PaymentOption } from '../../topups/types.ts';
+import { readAnswerTag } from './answer-token.ts';
 
 /** The pages say `x-payment` and the scripts on them send `PAYMENT-SIGNATURE`: either is taken for any version. */
 const HEADERS = ['payment-signature', 'x-payment'] as const;
 
 /** A payment that could be read, or why it is not one of those that were offered. */
 export type PresentedPayment =
-  | { kind: 'payment'; version: 1 | 2; payment: ExactPayment }
+  | { kind: 'payment'; version: 1 | 2; payment: ExactPayment; answerTag: string | undefined }
   | { kind: 'refused'; reason: string };
 
 /**
@@ -33,7 +34,8 @@ export function readPayment(
   try {
     const payment = decodeExactPayment(header, options);
     const root = decodeBase64Json(header) as { x402Version?: unknown };
-    return { kind: 'payment', version: root.x402Version === 1 ? 1 : 2, payment };
+    const version = root.x402Version === 1 ? 1 : 2;
+    return { kind: 'payment', version, payment, answerTag: readAnswerTag(root) };
   } catch (error) {
     if (!(error instanceof GatewayError) || error.code === 'payment_malformed') throw error;
     return { kind: 'refused', reason: error.message };

@@ -7,6 +7,7 @@ import { nanoToBaseUnits } from '../../lib/money.ts';
 import type { ExactPayment } from '../../ports/payment.ts';
 import { offerExtra, offeredNow } from '../../protocols/x402-offer.ts';
 import type { PaymentOption, TopupOutcome } from '../../topups/types.ts';
+import { ANSWER_TOKEN, newAnswerToken, requireSamePresenter } from './answer-token.ts';
 import { AGENT_RATE, BODY_LIMIT_BYTES } from './limits.ts';
 import { type Call, OPERATIONS, type Operation, type Query } from './operations.ts';
 import type { MobulaOptions } from './options.ts';
@@ -82,14 +83,15 @@ async function serve(
   if (!presented) return sendOffer('Payment required');
   if (presented.kind === 'refused') return sendOffer(presented.reason);
 
-  const { payment, version } = presented;
+  const { payment, version, answerTag } = presented;
   const option = optionOf(payment, paymentOptions);
   if (payment.amountBaseUnits !== nanoToBaseUnits(call.priceNanoUsd, option.assetDecimals)) {
     return sendOffer('invalid_exact_payload_amount_mismatch');
   }
   const outcome = await options.topups.topUp(
-    paidCall(agents, call, { payment, environment: option.environment }),
+    paidCall(agents, call, { payment, environment: option.environment, answerTag }),
   );
+  if (outcome.kind === 'credited' && operation.tellsKeys) requireSamePresenter(outcome, answerTag);
   addReceipt(reply, { version, payment, option, outcome });
   switch (outcome.kind) {
     case 'credited':
@@ -121,6 +123,7 @@ function offerOf(
   request: FastifyRequest,
   error: string,
 ) {
+  const answerToken = newAnswerToken();
   return {
     x402Version: 2,
     error,
@@ -136,7 +139,7 @@ function offerOf(
       asset: option.asset,
       payTo: option.payTo,
       maxTimeoutSeconds: option.maxTimeoutSeconds,
-      extra: offerExtra(option),
+      extra: { ...offerExtra(option), [ANSWER_TOKEN]: answerToken },
     })),
   };
 }

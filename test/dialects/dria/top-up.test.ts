@@ -1,12 +1,13 @@
 import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeBase64Json } from '../../../src/lib/base64.ts';
+import { transferCallData } from '../../../src/lib/eip3009.ts';
 import { unavailable } from '../../../src/lib/errors.ts';
 import { newId } from '../../../src/lib/ids.ts';
 import type { LocalEvmChain } from '../../../src/local/evm-chain.ts';
-import { mintUsdc, usdcTransfersTo } from '../../support/chain.ts';
+import { mintUsdc, sendAsPayer, usdcTransfersTo } from '../../support/chain.ts';
 import type { TestGateway } from '../../support/gateway.ts';
-import { createPayer } from '../../support/payment.ts';
+import { BASE_USDC, createPayer } from '../../support/payment.ts';
 import {
   balanceOf,
   createKey,
@@ -112,6 +113,27 @@ describe('a top-up', () => {
     expect(await balanceOf(gateway.app, key)).toEqual({ balance: 1000, balance_usdc: '10.00' });
     expect(await balanceOf(gateway.app, otherKey)).toEqual({ balance: 0, balance_usdc: '0.00' });
     expect(await transfersFrom(payer)).toEqual([10_000_000n]);
+  });
+
+  it('that was on the chain before is credit of the wallet that paid, whoever shows it', async () => {
+    const key = await createKey(gateway);
+    const payer = await createPayer(100n);
+    const payment = await signDria(payer, gateway, 10n);
+    const { authorization, signature } = payment;
+    const [from, to] = [authorization.from.toLowerCase(), authorization.to.toLowerCase()];
+    const data = transferCallData({ ...authorization, from, to }, signature);
+    await sendAsPayer(await createPayer(0n), BASE_USDC, data);
+    for (let i = 0; i < 2; i += 1) {
+      const answer = await topUp(gateway.app, { key, amount: '10', payment });
+      expect([answer.statusCode, answer.json().error]).toEqual([402, 'duplicate_settlement']);
+    }
+    expect(await balanceOf(gateway.app, key)).toEqual({ balance: 0, balance_usdc: '0.00' });
+    const { rows } = await gateway.sql.query(
+      `SELECT a.posted FROM cell_0.account a JOIN directory.customer c USING (account_id)
+         JOIN directory.customer_identity i USING (customer_id) WHERE i.value = $1`,
+      [`eip155:8453:${from}`],
+    );
+    expect(rows).toEqual([{ posted: '10000000000' }]);
   });
 
   it('is credited once when it is sent 20 times at once, with two keys', async () => {

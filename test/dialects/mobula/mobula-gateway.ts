@@ -2,7 +2,7 @@ import { type PrivateKeyAccount } from 'viem/accounts';
 import { decodeBase64Json } from '../../../src/lib/base64.ts';
 import type { Clock } from '../../../src/lib/clock.ts';
 import type { TestGateway } from '../../support/gateway.ts';
-import { paymentHeader, type SignedPayment, signPayment } from '../../support/payment.ts';
+import { BASE_USDC, paymentHeader, type SignedPayment, signPayment } from '../../support/payment.ts';
 
 /** A clock that a test moves; it runs with the real one in between. */
 export function movableClock(): Clock & { forwardDays(days: number): void } {
@@ -33,17 +33,39 @@ export interface Answer {
   headers: Record<string, unknown>;
 }
 
+interface CallOptions {
+  payment?: SignedPayment;
+  method?: 'GET' | 'DELETE';
+  header?: string;
+  /** Of the offer; not sent back when absent. */
+  answerToken?: string;
+}
+
+/** The offer as clients of version 2 send it back with the payment. */
+export function acceptedOffer({ authorization }: SignedPayment, answerToken: string) {
+  return {
+    scheme: 'exact',
+    network: 'eip155:8453',
+    amount: authorization.value.toString(),
+    asset: BASE_USDC,
+    payTo: authorization.to,
+    maxTimeoutSeconds: 300,
+    extra: { name: 'USD Coin', version: '2', answerToken },
+  };
+}
+
 /** One call of the x402 rail, paid when a payment is given. */
 export async function call(
   gateway: MobulaGateway,
   pathAndQuery: string,
-  options: { payment?: SignedPayment; method?: 'GET' | 'DELETE'; header?: string } = {},
+  options: CallOptions = {},
 ): Promise<Answer> {
-  const { payment, method = 'GET', header = 'payment-signature' } = options;
+  const { payment, method = 'GET', header = 'payment-signature', answerToken } = options;
+  const root = payment && answerToken !== undefined ? { accepted: acceptedOffer(payment, answerToken) } : {};
   const response = await gateway.app.inject({
     method,
     url: `/agent/x402${pathAndQuery}`,
-    headers: payment ? { [header]: paymentHeader(payment) } : {},
+    headers: payment ? { [header]: paymentHeader(payment, root) } : {},
   });
   return { status: response.statusCode, body: response.json(), headers: response.headers };
 }
@@ -54,15 +76,16 @@ export async function pay(
   payer: PrivateKeyAccount,
   pathAndQuery: string,
   method: 'GET' | 'DELETE' = 'GET',
-): Promise<Answer & { payment: SignedPayment }> {
+): Promise<Answer & { payment: SignedPayment; answerToken: string }> {
   const offer = await call(gateway, pathAndQuery, { method });
   if (offer.status !== 402) throw new Error(`expected an offer, got ${JSON.stringify(offer)}`);
   const document = decodeBase64Json(String(offer.headers['payment-required'])) as {
-    accepts: { network: string; amount: string }[];
+    accepts: { network: string; amount: string; extra: { answerToken: string } }[];
   };
-  const amount = document.accepts.find(each => each.network === 'eip155:8453')?.amount;
-  const payment = await sign(gateway, payer, Number(amount) / 1e6);
-  return { ...(await call(gateway, pathAndQuery, { payment, method })), payment };
+  const accepted = document.accepts.find(each => each.network === 'eip155:8453');
+  const answerToken = accepted?.extra.answerToken ?? '';
+  const payment = await sign(gateway, payer, Number(accepted?.amount) / 1e6);
+  return { ...(await call(gateway, pathAndQuery, { payment, method, answerToken })), payment, answerToken };
 }
 
 /** Subscribes a wallet and says what came of it. */

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { prepareGateway, startGateway, type TestGateway } from '../../support/gateway.ts';
 import { createPayer, paymentHeader } from '../../support/payment.ts';
 import {
+  acceptedOffer,
   call,
   ledgerBreaks,
   type MobulaGateway,
@@ -43,7 +44,9 @@ describe('a gateway that is killed with SIGKILL', () => {
     const clock = { nowMs: () => Date.now() };
     const first = await startProcess('before-credit');
     const target = { clock, payTo: prepared.env['EVM_PAY_TO'] as `0x${string}` } as MobulaGateway;
-    const headers = { 'payment-signature': paymentHeader(await sign(target, payer, 50)) };
+    const payment = await sign(target, payer, 50);
+    const accepted = acceptedOffer(payment, 'of the offer');
+    const headers = { 'payment-signature': paymentHeader(payment, { accepted }) };
     const request = (port: number) => fetch(`http://127.0.0.1:${port}/agent/x402${SUBSCRIBE}`, { headers });
     const killed = once(first.child, 'exit');
     await expect(request(first.port)).rejects.toThrow();

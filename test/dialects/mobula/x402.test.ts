@@ -1,8 +1,10 @@
+import { decodeFunctionData, type Hex, parseAbi } from 'viem';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { decodeBase64Json } from '../../../src/lib/base64.ts';
-import { usdcBalance } from '../../support/chain.ts';
+import { transferCallData } from '../../../src/lib/eip3009.ts';
+import { localChain, sendAsPayer, usdcBalance } from '../../support/chain.ts';
 import { startGateway } from '../../support/gateway.ts';
-import { BASE_USDC, createPayer } from '../../support/payment.ts';
+import { BASE_USDC, createPayer, type SignedPayment } from '../../support/payment.ts';
 import {
   call,
   ledgerBreaks,
@@ -26,6 +28,20 @@ afterEach(async () => {
 afterAll(async () => {
   await gateway?.stop();
 });
+
+/** The payment of a transaction, rebuilt from its call data alone. */
+async function readFromChain(hash: Hex): Promise<SignedPayment> {
+  const { input } = await localChain().getTransaction({ hash });
+  const abi = parseAbi([
+    'function transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)',
+    'function transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)',
+  ]);
+  const { args } = decodeFunctionData({ abi, data: input });
+  const [from, to, value, validAfter, validBefore, nonce, ...rest] = args;
+  const signature: Hex =
+    rest.length === 1 ? rest[0] : `${rest[1]}${rest[2].slice(2)}${rest[0].toString(16).padStart(2, '0')}`;
+  return { authorization: { from, to, value, validAfter, validBefore, nonce }, signature };
+}
 
 const SUBSCRIBE = '/subscribe?plan=startup&payment_frequency=monthly';
 
@@ -181,24 +197,64 @@ describe('the check of a key for backends', () => {
 describe('a payment', () => {
   it('gives the same answer however often it is sent, in either header', async () => {
     const payer = await createPayer();
-    const { payment, body } = await pay(gateway, payer, SUBSCRIBE);
+    const { payment, answerToken, body } = await pay(gateway, payer, SUBSCRIBE);
     for (const header of ['payment-signature', 'x-payment']) {
-      const again = await call(gateway, SUBSCRIBE, { payment, header });
+      const again = await call(gateway, SUBSCRIBE, { payment, header, answerToken });
       expect(again).toMatchObject({ status: 200, body });
     }
     expect(await status(gateway, payer)).toMatchObject({ api_keys: [body['api_key']], left_days: 30 });
     expect(await usdcBalance(payer.address)).toBe(1_000_000_000n - 50_001_000n);
   });
 
+  it('that was read from the chain tells nobody the keys', async () => {
+    const payer = await createPayer();
+    const bought = await pay(gateway, payer, SUBSCRIBE);
+    const created = await pay(gateway, payer, '/api-keys/create');
+    const asked = await pay(gateway, payer, '/subscription');
+    expect([bought.status, created.status, asked.status]).toEqual([200, 200, 200]);
+    for (const [path, paid] of [
+      [SUBSCRIBE, bought],
+      ['/api-keys/create', created],
+      ['/subscription', asked],
+    ] as const) {
+      // All that a payment has on chain: the authorization and its signature.
+      const receipt = decodeBase64Json(String(paid.headers['payment-response'])) as { transaction: Hex };
+      const payment = await readFromChain(receipt.transaction);
+      for (const guess of [{}, { answerToken: 'a guess' }, { answerToken: bought.answerToken.slice(1) }]) {
+        const answer = await call(gateway, path, { payment, ...guess });
+        expect(answer).toMatchObject({ status: 409, body: { error: 'payment_conflict' } });
+      }
+    }
+  });
+
+  it('that others sent to the chain first is credit of its wallet, and buys nobody a key', async () => {
+    const payer = await createPayer();
+    await subscribe(gateway, payer);
+    const payment = await sign(gateway, payer, 0.001);
+    const { authorization, signature } = payment;
+    const [from, to] = [authorization.from.toLowerCase(), authorization.to.toLowerCase()];
+    await sendAsPayer(
+      await createPayer(0n),
+      BASE_USDC,
+      transferCallData({ ...authorization, from, to }, signature),
+    );
+    const before = await status(gateway, payer);
+    expect(await call(gateway, '/api-keys/create', { payment, answerToken: 'mine' })).toMatchObject({
+      status: 409,
+    });
+    expect(await status(gateway, payer)).toMatchObject({ api_keys: before['api_keys'] });
+  });
+
   it('buys one plan when it is sent to two replicas at once', async () => {
     const replica = { ...(await startGateway({ replicaOf: gateway, clock })), clock };
     const payer = await createPayer();
     const payment = await sign(gateway, payer, 50);
+    const answerToken = 'of the offer';
     const first = await Promise.all(
-      [gateway, replica, gateway, replica].map(each => call(each, SUBSCRIBE, { payment })),
+      [gateway, replica, gateway, replica].map(each => call(each, SUBSCRIBE, { payment, answerToken })),
     );
     expect(first.every(({ status: code }) => code === 200 || code === 503)).toBe(true);
-    const settled = await call(replica, SUBSCRIBE, { payment });
+    const settled = await call(replica, SUBSCRIBE, { payment, answerToken });
     expect(settled.status).toBe(200);
     expect(await status(gateway, payer)).toMatchObject({
       api_keys: [settled.body['api_key']],
