@@ -146,7 +146,12 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
       const part = places.slice(start, start + MAX_STATUSES);
       const signatures = part.map(({ transaction }) => transaction);
       const { slot, statuses } = await client.signatureStatuses(signatures, true);
-      part.forEach((place, index) => standings.push(standingOf(place, statuses[index], slot)));
+      // A node that was set up anew knows nothing of what was before: its silence is no proof.
+      const isSilent = part.some((_, index) => !statuses[index]);
+      const recordFrom = isSilent ? await client.firstAvailableSlot() : 0n;
+      part.forEach((place, index) =>
+        standings.push(standingOf(place, statuses[index], { recordFrom, slot })),
+      );
     }
     return standings;
   }
@@ -161,14 +166,16 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
   };
 }
 
-/** @param seenSlot the newest slot that the node knew when it answered */
+/** @param record the slots that the node's record holds, up to the newest that it knew when it answered */
 function standingOf(
   place: TransferPlace,
   status: SvmSignatureStatus | undefined,
-  seenSlot: bigint,
+  record: { recordFrom: bigint; slot: bigint },
 ): Standing {
-  // The node may simply not have got there yet.
-  if (seenSlot < place.blockNumber + SURELY_SEEN_SLOTS && !status) return 'unknown';
+  // The node may simply not have got there yet, or have lost what it knew.
+  const isCovered =
+    record.recordFrom <= place.blockNumber && record.slot >= place.blockNumber + SURELY_SEEN_SLOTS;
+  if (!status && !isCovered) return 'unknown';
   if (!status?.succeeded || status.slot !== place.blockNumber) return 'moved';
   if (status.commitment === 'processed') return 'unknown';
   return status.commitment === 'finalized' ? 'final' : 'standing';

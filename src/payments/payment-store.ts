@@ -129,7 +129,7 @@ export async function hasPendingPayment(db: Queryable, cell: CellName, accountId
   return result.rows[0]?.pending === true;
 }
 
-/** How many payments of a wallet were reverted on chain, at our expense, in the time that has just passed. */
+/** How many payments of a wallet were reverted or failed on chain, at our expense, in the time that has just passed. */
 export async function countReverted(
   db: Queryable,
   cell: CellName,
@@ -138,7 +138,7 @@ export async function countReverted(
   const result = await db.query<{ count: number }>({
     name: `${cell}.count_reverted_payments`,
     text: `SELECT count(*)::int AS count FROM "${cell}".payment
-           WHERE payer = $1 AND network = $2 AND state = 'failed' AND reason = 'reverted'
+           WHERE payer = $1 AND network = $2 AND state = 'failed' AND reason IN ('reverted', 'failed_on_chain')
              AND updated_at > now() - $3 * interval '1 ms'`,
     values: [payer, network, withinMs],
   });

@@ -22,6 +22,8 @@ const faults = {
   sendLost: false,
   sendDropped: false,
   statuses: false,
+  /** The node was set up anew: it has no record of what was before. */
+  forgetful: false,
   beforeSend: undefined as (() => Promise<unknown>) | undefined,
 };
 
@@ -35,16 +37,31 @@ function faulty(client: SvmClient): SvmClient {
       await client.send(wire);
       if (faults.sendLost) throw NODE_DOWN();
     },
-    signatureStatuses: (...args) =>
-      faults.statuses ? Promise.reject(NODE_DOWN()) : client.signatureStatuses(...args),
+    async signatureStatuses(signatures, searchHistory) {
+      if (faults.statuses) throw NODE_DOWN();
+      const answer = await client.signatureStatuses(signatures, searchHistory);
+      return faults.forgetful ? { ...answer, statuses: signatures.map(() => undefined) } : answer;
+    },
+    transaction: signature => (faults.forgetful ? Promise.resolve(undefined) : client.transaction(signature)),
+    history: (...args) => (faults.forgetful ? Promise.resolve([]) : client.history(...args)),
+    async firstAvailableSlot() {
+      if (!faults.forgetful) return client.firstAvailableSlot();
+      looks += 1;
+      return client.slot('finalized');
+    },
   };
 }
+
+/** How often a forgetful node was asked how far back its record goes. */
+let looks = 0;
 
 const seams: Seams = {
   svmClient: faulty,
   settleWaitMs: 1_500,
   reconcileEveryMs: 100,
   maintainSenderEveryMs: 100,
+  finalityCheckMs: 1_000,
+  reorgGraceMs: 500,
 };
 
 let gateway: SolanaGateway;
@@ -63,6 +80,7 @@ afterEach(() => {
     sendLost: false,
     sendDropped: false,
     statuses: false,
+    forgetful: false,
     beforeSend: undefined,
   });
 });
@@ -76,6 +94,14 @@ async function paymentOf({ address }: KeyPairSigner) {
     [address],
   );
   return rows[0];
+}
+
+async function failuresOf({ address }: KeyPairSigner): Promise<number> {
+  const { rows } = await gateway.sql.query<{ n: number }>(
+    "SELECT count(*)::int AS n FROM cell_0.payment WHERE payer = $1 AND reason = 'failed_on_chain'",
+    [address],
+  );
+  return rows[0]?.n ?? 0;
 }
 
 describe('an outage', () => {
@@ -132,6 +158,22 @@ describe('an outage', () => {
       });
   });
 
+  it('after which the node has lost its record takes no credit back', async () => {
+    const wallet = await newWallet();
+    const answer = await presentPayment(gateway, await solanaPaymentHeader(gateway, wallet, 10_000_000n));
+    expect(answer.statusCode, answer.body).toBe(200);
+    faults.forgetful = true;
+    await gateway.chain.advanceSlots(100);
+    await expect.poll(() => looks, WAIT).toBeGreaterThan(1);
+    const isFinal = async () =>
+      (await gateway.sql.query('SELECT final_at FROM cell_0.payment WHERE payer = $1', [wallet.address]))
+        .rows[0].final_at !== null;
+    expect([(await paymentOf(wallet))?.state, await isFinal()]).toEqual(['credited', false]);
+    faults.forgetful = false;
+    await expect.poll(isFinal, { timeout: 30_000 }).toBe(true);
+    expect(await solanaCreditOf(gateway, wallet.address)).toEqual({ posted: '10000000000', transfers: 1 });
+  });
+
   it('that is only slowness is waited for', async () => {
     const wallet = await newWallet();
     faults.beforeSend = () => sleep(800);
@@ -177,6 +219,36 @@ describe('a payment is called failed only when the chain proves it', () => {
     expect(await solanaUsdcBalance(gateway.chain, wallet.address)).toBe(10_000_000n);
     expect(await solanaCreditOf(gateway, wallet.address)).toEqual({ posted: '0', transfers: 0 });
     expect((await presentPayment(gateway, header)).statusCode).toBe(402);
+  });
+});
+
+describe('a wallet', () => {
+  it('whose payments fail on chain again and again is refused before anything is stored', async () => {
+    const wallet = await newWallet();
+    const thief = await newSigner();
+    await gateway.chain.mint(thief.address, 0n);
+    const headers = await Promise.all([1, 2, 3].map(() => solanaPaymentHeader(gateway, wallet, 60_000_000n)));
+    // Each costs us a fee: all are rehearsed before the money is gone.
+    let waiting = 0;
+    let emptied: Promise<void> | undefined;
+    faults.beforeSend = async () => {
+      waiting += 1;
+      while (waiting < headers.length) await sleep(10);
+      emptied ??= (async () => {
+        const flight = transfer({ payer: wallet, payTo: thief.address, amount: 90_000_000n });
+        await sendWire((await signSolanaTransaction(gateway.chain, wallet, [flight])).wire);
+      })();
+      await emptied;
+    };
+    const answers = await Promise.all(headers.map(header => presentPayment(gateway, header)));
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([504, 504, 504]);
+    faults.beforeSend = undefined;
+    await gateway.chain.advanceSlots(40);
+    await expect.poll(() => failuresOf(wallet), WAIT).toBe(3);
+    await gateway.chain.mint(wallet.address, 90_000_000n);
+    const refused = await presentPayment(gateway, await solanaPaymentHeader(gateway, wallet, 60_000_000n));
+    expect(refused.statusCode, refused.body).toBe(400);
+    expect(await solanaCreditOf(gateway, wallet.address)).toEqual({ posted: '0', transfers: 0 });
   });
 });
 
