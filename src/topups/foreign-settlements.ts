@@ -136,8 +136,20 @@ export function createForeignSettlements(deps: {
   async function resume(stored: ForeignSettlement): Promise<ForeignOutcome> {
     const { state, transaction, reason = 'failed' } = stored;
     if (state === 'settled' && transaction !== undefined) return { kind: 'settled', transaction };
-    if (state === 'failed') return { kind: 'failed', reason, transaction };
+    if (state === 'failed') return (await lookAgain(stored)) ?? { kind: 'failed', reason, transaction };
     return finish(stored);
+  }
+
+  /** A permission that was not consumed stays good until it ends: somebody else can have sent it since. */
+  async function lookAgain(stored: ForeignSettlement): Promise<ForeignOutcome | undefined> {
+    const { paymentId, signed, transaction } = stored;
+    const proof = await settlement.look(networkOf(signed).settlement, stored, {
+      transactions: [],
+      fromBlock: stored.fromBlock,
+    });
+    if (proof?.kind === 'transferred') return book(paymentId, proof, transaction);
+    const isOnItsWay = !proof || proof.kind === 'confirming' || (proof.kind === 'unknown' && proof.used);
+    return isOnItsWay ? { kind: 'pending', transaction } : undefined;
   }
 
   /** Sends, or sends again, and looks until the chain decides or the wait is over. It never throws. */

@@ -1,11 +1,12 @@
 import type { AddressInfo } from 'node:net';
 import { HTTPFacilitatorClient } from '@x402/core/server';
 import type { PaymentPayload, PaymentRequirements } from '@x402/core/types';
-import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
+import { encodeFunctionData, erc20Abi } from 'viem';
+import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAddress } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { transferCallData } from '../../src/lib/eip3009.ts';
 import { unavailable } from '../../src/lib/errors.ts';
-import { sendAsPayer, usdcTransfersTo } from '../support/chain.ts';
+import { mintUsdc, sendAsPayer, usdcTransfersTo } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import {
   BASE_USDC,
@@ -23,6 +24,8 @@ const SELLER = privateKeyToAddress(generatePrivateKey());
 
 /** While true, the node does not tell about transactions. */
 let blind = false;
+/** What happens between the rehearsal and the transaction. */
+let beforeSend: (() => Promise<unknown>) | undefined;
 let gateway: TestGateway;
 let origin: string;
 
@@ -33,6 +36,10 @@ beforeAll(async () => {
       settleWaitMs: 1_000,
       evmClient: client => ({
         ...client,
+        async sendRawTransaction(raw) {
+          await beforeSend?.();
+          await client.sendRawTransaction(raw);
+        },
         receipt: hash => (blind ? Promise.reject(unavailable('the Base node')) : client.receipt(hash)),
       }),
     },
@@ -91,8 +98,12 @@ async function paidTo(seller: `0x${string}`, payment: SignedPayment): Promise<nu
   return transfers.filter(t => t.from === payment.authorization.from.toLowerCase()).length;
 }
 
+const payers = new Map<string, PrivateKeyAccount>();
+
 async function newPayment(to: `0x${string}` = SELLER): Promise<SignedPayment> {
-  return signPayment(await createPayer(100n), to, 3_000_000n);
+  const payer = await createPayer(100n);
+  payers.set(payer.address, payer);
+  return signPayment(payer, to, 3_000_000n);
 }
 
 async function ledgerRows(): Promise<number> {
@@ -175,6 +186,31 @@ describe('the gateway as a facilitator', () => {
     expect(unknown).toMatchObject({ success: false, errorReason: 'settlement_pending' });
     const settled = await clientOf('shop-a').settle(...version2(payment));
     expect(settled).toMatchObject({ success: true, transaction: unknown.transaction });
+    expect(await paidTo(SELLER, payment)).toBe(1);
+  });
+
+  it('that was reverted is settled after all when somebody else sends it while it is good', async () => {
+    const payment = await newPayment();
+    const payer = payers.get(payment.authorization.from) as PrivateKeyAccount;
+    const stranger = await createPayer(0n);
+    const away = encodeFunctionData({
+      abi: erc20Abi,
+      functionName: 'transfer',
+      args: [stranger.address, 100_000_000n],
+    });
+    beforeSend = async () => {
+      beforeSend = undefined;
+      await sendAsPayer(payer, BASE_USDC, away);
+    };
+    const failed = await clientOf('shop-a').settle(...version2(payment));
+    expect(failed).toMatchObject({ success: false, errorReason: 'invalid_transaction_state' });
+    expect(await clientOf('shop-a').settle(...version2(payment))).toEqual(failed);
+
+    await mintUsdc(payer.address, 3_000_000n);
+    const { authorization, signature } = payment;
+    const transaction = await sendAsPayer(stranger, BASE_USDC, transferCallData(authorization, signature));
+    const settled = await clientOf('shop-a').settle(...version2(payment));
+    expect(settled).toMatchObject({ success: true, transaction });
     expect(await paidTo(SELLER, payment)).toBe(1);
   });
 
