@@ -3,6 +3,9 @@ import type { PaymentChecks } from '../ports/facilitator.ts';
 import { requireKind, type SolanaPayment } from '../ports/payment.ts';
 import { isSignedByPayer } from './svm-rules.ts';
 
+/** A durable nonce is used by this program's instruction AdvanceNonceAccount, which has to be the first. */
+const SYSTEM_PROGRAM = '11111111111111111111111111111111';
+
 /** The wire bytes of a payment. */
 export function wireOf({ transaction }: SolanaPayment): Uint8Array {
   return Uint8Array.from(Buffer.from(transaction.wire, 'base64'));
@@ -20,6 +23,15 @@ export const svmChecks: PaymentChecks = {
     const view = readSolanaPayment(requireKind(payment, 'solana'));
     return Promise.resolve(view !== undefined && isSignedByPayer(view));
   },
-  // How long it is valid only the chain can tell: a transaction names a blockhash and no time.
-  checkTerms: () => undefined,
+  // How long it is valid only the chain can tell: a transaction names a blockhash and no time. One that names a durable
+  // nonce instead has no end, and nobody could ever prove that its money will not move.
+  checkTerms(payment) {
+    const view = readSolanaPayment(requireKind(payment, 'solana'));
+    if (view?.instructions[0]?.program !== SYSTEM_PROGRAM) return undefined;
+    return {
+      kind: 'invalid',
+      reason: 'invalid_exact_svm_payload_transaction_instructions',
+      message: 'a transaction with a durable nonce is not accepted',
+    };
+  },
 };

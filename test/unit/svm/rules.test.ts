@@ -3,10 +3,12 @@ import { getTransferInstruction, TOKEN_PROGRAM_ADDRESS } from '@solana-program/t
 import type { PaymentPayload, PaymentRequirements } from '@x402/core/types';
 import { ExactSvmScheme } from '@x402/svm/exact/facilitator';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { svmChecks } from '../../../src/facilitators/svm-checks.ts';
 import { checkSvmTransaction, isSignedByPayer } from '../../../src/facilitators/svm-rules.ts';
 import { associatedTokenAccount } from '../../../src/lib/svm-address.ts';
 import { TOKEN_2022_PROGRAM } from '../../../src/lib/svm-token.ts';
 import { readSvmTransaction } from '../../../src/lib/svm-transaction.ts';
+import type { SolanaPayment } from '../../../src/ports/payment.ts';
 import {
   buildTransaction,
   computeLimit,
@@ -335,4 +337,26 @@ it('a mint of the other token program is paid through that program, where the ne
   expect(checkSvmTransaction(view, { ...expected, tokenProgram: usdc.tokenProgram }, limits)?.reason).toBe(
     'invalid_exact_svm_payload_mint_mismatch',
   );
+});
+
+describe('whoever settles', () => {
+  async function termsOf(instructions: Instruction[]): Promise<string | undefined> {
+    const wire = await buildTransaction({ feePayer: feePayer.address, instructions });
+    const view = readSvmTransaction(Buffer.from(wire, 'base64'));
+    const payment = { kind: 'solana', identity: `svm:any:${view?.messageHash}`, transaction: { wire } };
+    return svmChecks.checkTerms(payment as SolanaPayment)?.reason;
+  }
+
+  it('a payment that never ends, because it names a durable nonce, is refused', async () => {
+    const advance: Instruction = {
+      programAddress: address('11111111111111111111111111111111'),
+      accounts: [
+        { address: address(randomAddress()), role: AccountRole.WRITABLE },
+        { address: payer.address, role: AccountRole.READONLY_SIGNER },
+      ],
+      data: Buffer.of(4, 0, 0, 0),
+    };
+    expect(await termsOf([advance, ...good()])).toBe('invalid_exact_svm_payload_transaction_instructions');
+    expect(await termsOf(good())).toBeUndefined();
+  });
 });
