@@ -31,6 +31,13 @@ const seams: Seams = {
       await client.sendRawTransaction(raw);
     },
   }),
+  svmClient: client => ({
+    ...client,
+    async send(wire) {
+      if (crashAt === 'before-send') die();
+      await client.send(wire);
+    },
+  }),
   facilitator: facilitator => ({
     ...facilitator,
     async settle(paymentId, payment) {
