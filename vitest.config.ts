@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
+    // Most tests wait for blocks and processes, so more of them than there are processors get through sooner.
+    maxWorkers: 4,
     projects: [
       {
         test: {

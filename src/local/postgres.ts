@@ -191,7 +191,7 @@ function settings(fsync: boolean): string[] {
   const values: Record<string, string> = {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
-    max_connections: '100',
+    max_connections: '300',
     shared_buffers: '32MB',
     huge_pages: 'off',
     min_wal_size: '32MB',

@@ -3,7 +3,11 @@ import { once } from 'node:events';
 import { chmod, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
+import { expect } from 'vitest';
+import { encodeBase64Json } from '../../src/lib/base64.ts';
 import { freePort } from '../../src/local/free-port.ts';
+import { paymentJson, signPayment } from './payment.ts';
 
 const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
 
@@ -110,4 +114,25 @@ export async function callSandbox(
 export interface SandboxInfo {
   networks: { network: string; rpcUrl: string; asset: string; payTo: string }[];
   databaseUrl: string;
+}
+
+/** Pays 10 dollars from a fresh wallet through Venice's top-up. */
+export async function topUp(
+  sandbox: Sandbox,
+): Promise<{ status: number; body: Record<string, never>; header: string }> {
+  const payer = privateKeyToAccount(generatePrivateKey());
+  const info = (await callSandbox(sandbox, '/sandbox/v1/info')).body as unknown as SandboxInfo;
+  const funded = await callSandbox(sandbox, '/sandbox/v1/fund', {
+    network: 'eip155:8453',
+    address: payer.address,
+    amountUsd: '100',
+  });
+  expect(funded).toEqual({ status: 200, body: { transaction: expect.stringMatching(/^0x[0-9a-f]{64}$/) } });
+  const payTo = (info.networks[0]?.payTo ?? '0x') as `0x${string}`;
+  const payload = paymentJson(await signPayment(payer, payTo, 10_000_000n));
+  const header = encodeBase64Json({ x402Version: 2, scheme: 'exact', network: 'base', payload });
+  return {
+    ...(await callSandbox(sandbox, '/api/v1/x402/top-up', undefined, { 'payment-signature': header })),
+    header,
+  };
 }

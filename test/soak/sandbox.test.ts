@@ -1,0 +1,63 @@
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
+import { Client } from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import {
+  callSandbox as call,
+  openSandboxes,
+  type Sandboxes,
+  type SandboxInfo,
+  topUp,
+} from '../support/sandbox.ts';
+
+let sandboxes: Sandboxes;
+
+beforeAll(async () => {
+  sandboxes = await openSandboxes();
+});
+
+afterEach(() => sandboxes.stopAll());
+
+afterAll(() => sandboxes.remove());
+
+describe('a sandbox with data of its own', () => {
+  it('empties the database too when the chain is lost, and says so', async () => {
+    const first = await sandboxes.start('lost');
+    await topUp(first);
+    await sandboxes.stop(first.child, 'SIGINT');
+    await rm(path.join(sandboxes.folder, 'lost', 'evm-8453', 'state.json.gz'));
+    const second = await sandboxes.start('lost');
+    expect(second.banner).toContain('could not be restored');
+    expect(await topUp(second)).toMatchObject({ status: 200, body: { data: { newBalance: 10 } } });
+  });
+
+  it('empties database and chain when another version has migrated the database, and says so', async () => {
+    const first = await sandboxes.start('other');
+    const { header } = await topUp(first);
+    const { databaseUrl } = (await call(first, '/sandbox/v1/info')).body as unknown as SandboxInfo;
+    const client = new Client({ connectionString: databaseUrl });
+    await client.connect();
+    await client.query("UPDATE cell_0.migration_checksum SET sha256 = 'another' WHERE name LIKE '0004%'");
+    await client.end();
+    await sandboxes.stop(first.child, 'SIGINT');
+    const second = await sandboxes.start('other');
+    expect(second.banner).toContain('made by another version');
+    expect(
+      await call(second, '/api/v1/x402/top-up', undefined, { 'payment-signature': header }),
+    ).toMatchObject({ status: 400, body: { error: 'PAYMENT_VERIFICATION_FAILED' } });
+    expect(await topUp(second)).toMatchObject({ status: 200, body: { data: { newBalance: 10 } } });
+  });
+
+  it('runs twice side by side', async () => {
+    const [left, right] = await Promise.all([sandboxes.start('left'), sandboxes.start('right')]);
+    const answers = await Promise.all([topUp(left), topUp(right)]);
+    expect(answers.map(answer => answer.status)).toEqual([200, 200]);
+    const infos = await Promise.all([call(left, '/sandbox/v1/info'), call(right, '/sandbox/v1/info')]);
+    expect(infos[0]?.body['databaseUrl']).not.toBe(infos[1]?.body['databaseUrl']);
+  });
+
+  it('refuses a folder that another sandbox uses', async () => {
+    await sandboxes.start('shared');
+    await expect(sandboxes.start('shared')).rejects.toThrow(/in use by process/);
+  });
+});
