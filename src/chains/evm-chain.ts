@@ -57,11 +57,20 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
     if (!reverted && hint.transactions.length > 0 && !mayBeExpired(payment)) {
       return { kind: 'unknown', used: false };
     }
-    // At the block of the revert, and not the newest: another node behind the same URL may not know that one yet.
-    if (reverted && !(await isConsumed(payment, reverted.block))) {
+    if (reverted && !(await isConsumed(payment, await recentBlock(reverted.block)))) {
       return { kind: 'reverted', transaction: reverted.transaction, usableUntilMs: expiryMs(payment) };
     }
     return proveByState(payment, hint);
+  }
+
+  /**
+   * The newest block, or this one where a node behind the same URL does not know it yet. What is unused there was
+   * unused before, and only archive nodes still answer about older blocks. Named by its number, so that a node that
+   * is behind fails instead of answering about the past.
+   */
+  async function recentBlock(atLeast: bigint): Promise<bigint> {
+    const newest = await readHead();
+    return newest > atLeast ? newest : atLeast;
   }
 
   /** Whether a transaction that somebody else named is about this payment: then its data hold our nonce. */

@@ -17,6 +17,8 @@ import {
 /** Which calls of the node fail right now. */
 const faults = {
   call: false,
+  /** The node answers about its newest block alone, as one without an archive does for old ones. */
+  forgetful: false,
   sendLost: false,
   sendDropped: false,
   receipt: false,
@@ -26,7 +28,11 @@ const faults = {
 function faulty(client: EvmClient): EvmClient {
   return {
     ...client,
-    call: (...args) => (faults.call ? Promise.reject(unavailable('the Base node')) : client.call(...args)),
+    async call(to, data, options) {
+      const old = faults.forgetful && (options?.block ?? 2n ** 63n) < (await client.blockNumber());
+      if (faults.call || old) throw unavailable('the Base node');
+      return client.call(to, data, options);
+    },
     async sendRawTransaction(raw) {
       await faults.beforeSend?.();
       if (faults.sendDropped) throw unavailable('the Base node');
@@ -147,6 +153,25 @@ describe('a payer', () => {
     faults.call = false;
     const again = await pay(payment);
     expect([again.statusCode, again.json().data?.newBalance]).toEqual([200, 10]);
+  });
+
+  it('whose payment was reverted is told so by a node that has forgotten the block', async () => {
+    const payer = await createPayer(10n);
+    const stranger = await createPayer(0n);
+    const transfer = encodedTransfer(stranger.address, 10_000_000n);
+    faults.beforeSend = () => sendAsPayer(payer, BASE_USDC, transfer);
+    faults.receipt = true;
+    const answer = await pay(await signPayment(payer, gateway.payTo, 10_000_000n));
+    faults.beforeSend = undefined;
+    expect(answer.statusCode).toBe(504);
+    await mintUsdc(stranger.address, 1n);
+    faults.forgetful = true;
+    faults.receipt = false;
+    const status = () =>
+      gateway.app.inject({ method: 'GET', url: `/payments/${answer.json().details.paymentId}` });
+    const state = async () => (await status()).json();
+    await expect.poll(state, { timeout: 15_000 }).toMatchObject({ state: 'failed', reason: 'reverted' });
+    faults.forgetful = false;
   });
 
   it('whose payments are reverted again and again is refused for a while, before anything is stored', async () => {

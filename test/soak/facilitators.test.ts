@@ -14,7 +14,7 @@ import { createPayer, paymentHeader, signPayment } from '../support/payment.ts';
 
 const GATEWAY = path.resolve(import.meta.dirname, '../support/crash-gateway.ts');
 
-const SCHEDULES = 500;
+const SCHEDULES = 100;
 /** Each holds two gateways with their pools, and the database server takes 100 connections. */
 const WORLDS = 2;
 
