@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { Pool } from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { usdcTransfersTo } from '../support/chain.ts';
 import { prepareGateway } from '../support/gateway.ts';
 import { createPayer, paymentHeader, signPayment } from '../support/payment.ts';
 
-const GATEWAY = path.resolve(import.meta.dirname, '../support/crash-gateway.ts');
+const GATEWAY = path.join(inject('programs'), 'crash-gateway.mjs');
 
 let prepared: Awaited<ReturnType<typeof prepareGateway>>;
 let sql: Pool;
@@ -24,7 +24,7 @@ afterAll(async () => {
 });
 
 async function startProcess(crashAt: string): Promise<{ child: ChildProcess; port: number }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', GATEWAY], {
+  const child = spawn(process.execPath, [GATEWAY], {
     env: { PATH: process.env['PATH'], ...prepared.env, CRASH_AT: crashAt },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

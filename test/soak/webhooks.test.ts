@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { Pool } from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createCustomer } from '../../src/customers/customers.ts';
 import { sleep } from '../../src/lib/deadline.ts';
 import { newId } from '../../src/lib/ids.ts';
@@ -16,7 +16,7 @@ import { createWebhookSecret } from '../../src/webhooks/signing.ts';
 import { prepareGateway } from '../support/gateway.ts';
 import { startReceiver } from '../support/receiver.ts';
 
-const GATEWAY = path.resolve(import.meta.dirname, '../support/crash-gateway.ts');
+const GATEWAY = path.join(inject('programs'), 'crash-gateway.mjs');
 
 const EVENTS = 10_000;
 const ACCOUNTS = 10;
@@ -31,7 +31,7 @@ let sql: Pool;
 let gateway: ChildProcess;
 
 async function startProcess(): Promise<ChildProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', GATEWAY], {
+  const child = spawn(process.execPath, [GATEWAY], {
     env: { PATH: process.env['PATH'], ...prepared.env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -9,6 +9,7 @@ import { migrate } from '../../src/db/migrate.ts';
 import { DEFAULT_CELL } from '../../src/db/queryable.ts';
 import { startLocalEvmChain } from '../../src/local/evm-chain.ts';
 import { startLocalPostgres } from '../../src/local/postgres.ts';
+import { buildPrograms } from './programs.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -17,6 +18,8 @@ declare module 'vitest' {
     templateDatabase: string;
     /** One local Base chain for all files; each uses its own wallets. */
     rpcUrl: string;
+    /** Folder of the programs that tests start as processes of their own. */
+    programs: string;
   }
 }
 
@@ -24,6 +27,7 @@ declare module 'vitest' {
 export default async function setup(project: TestProject) {
   // Here and not where they are used: two test files at once must not both install them.
   await ensureClients();
+  const programs = await buildPrograms();
   const folder = await mkdtemp(path.join(tmpdir(), 'topup-gateway-test-'));
   // As root the database server runs as somebody else, who must be able to enter.
   await chmod(folder, 0o755);
@@ -41,7 +45,9 @@ export default async function setup(project: TestProject) {
   project.provide('adminDatabaseUrl', server.databaseUrl);
   project.provide('templateDatabase', templateDatabase);
   project.provide('rpcUrl', chain.rpcUrl);
+  project.provide('programs', programs.folder);
   return async () => {
+    await programs.remove();
     await chain.stop();
     await runAsAdmin(server.databaseUrl, `DROP DATABASE IF EXISTS ${templateDatabase} WITH (FORCE)`);
     await server.stop();

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { prepareGateway, startGateway, type TestGateway } from '../../support/gateway.ts';
 import { createPayer, paymentHeader } from '../../support/payment.ts';
 import {
@@ -17,7 +17,7 @@ import {
   subscribe,
 } from './mobula-gateway.ts';
 
-const GATEWAY = path.resolve(import.meta.dirname, '../../support/crash-gateway.ts');
+const GATEWAY = path.join(inject('programs'), 'crash-gateway.mjs');
 const SUBSCRIBE = '/subscribe?plan=startup&payment_frequency=monthly';
 
 describe('a gateway that is killed with SIGKILL', () => {
@@ -31,7 +31,7 @@ describe('a gateway that is killed with SIGKILL', () => {
   });
 
   async function startProcess(crashAt: string): Promise<{ child: ChildProcess; port: number }> {
-    const child = spawn(process.execPath, ['--import', 'tsx', GATEWAY], {
+    const child = spawn(process.execPath, [GATEWAY], {
       env: { PATH: process.env['PATH'], ...prepared.env, CRASH_AT: crashAt },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
