@@ -19,7 +19,7 @@ export const FACILITATOR_FAULTS = [
   'slow-answer',
   /** Settles long after the caller has given up. */
   'slow-settle',
-  /** Takes no connections any more once it has verified the payment. */
+  /** Takes no connections any more once it has verified every payment that has this fault. */
   'down-after-verify',
   /** Answers a code that nobody has heard of and sends nothing. */
   'unknown-code',
@@ -29,13 +29,23 @@ export const FACILITATOR_FAULTS = [
 
 export type FacilitatorFault = (typeof FACILITATOR_FAULTS)[number];
 
-/** Commands to the stub's process; each is answered with `{ done: true }`. */
+/** Faults with which the stub itself never moves the money, however often it is asked. */
+export const NEVER_SENT: readonly FacilitatorFault[] = [
+  'says-success-sent-nothing',
+  'unknown-code',
+  'refuses',
+];
+
+/** Commands to the stub's process; each is answered with its counts. */
 export type StubCommand =
-  /** What happens to the payment with this EIP-3009 nonce. */
-  | { kind: 'plan'; nonce: string; fault: FacilitatorFault }
+  /** What happens to the payment that has this key: the nonce of EIP-3009, or the SHA-256 of Solana's message. */
+  | { kind: 'plan'; payment: string; fault: FacilitatorFault }
   /** Stops taking connections, or takes them again on the same port. */
   | { kind: 'close' }
   | { kind: 'open' }
+  /** Lets settle requests wait from now on before anything is done about them, or lets all of them go on. */
+  | { kind: 'hold' }
+  | { kind: 'release' }
   /** How often each method was called since the start. */
   | { kind: 'counts' };
 
@@ -43,4 +53,8 @@ export interface StubCounts {
   verify: number;
   settle: number;
   supported: number;
+  /** Payments with a settle request that waits. */
+  held: string[];
+  /** Settle requests by the payment's key. */
+  settles: Record<string, number>;
 }

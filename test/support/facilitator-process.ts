@@ -1,73 +1,69 @@
 /**
- * A facilitator in a process of its own: the official x402 classes over the local chain behind a plain HTTP
+ * A facilitator in a process of its own: the official x402 classes over local chains behind a plain HTTP
  * server, with faults that the test chooses per payment. Started by `startFacilitator`.
  */
+import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { x402Facilitator } from '@x402/core/facilitator';
-import type { PaymentPayload, PaymentRequirements } from '@x402/core/types';
-import { toFacilitatorEvmSigner } from '@x402/evm';
-import { ExactEvmScheme } from '@x402/evm/exact/facilitator';
-import { ExactEvmSchemeV1 } from '@x402/evm/exact/v1/facilitator';
-import { createPublicClient, createWalletClient, http, type PublicClient } from 'viem';
-import { nonceManager, privateKeyToAccount } from 'viem/accounts';
-import { base } from 'viem/chains';
+import { getBase58Decoder } from '@solana/kit';
+import type { PaymentPayload, PaymentRequirements, SettleResponse } from '@x402/core/types';
+import { readSvmTransaction } from '../../src/lib/svm-transaction.ts';
 import type { FacilitatorFault, StubCommand, StubCounts } from './facilitator-faults.ts';
+import { createOfficialFacilitators, type StubAccount } from './facilitator-schemes.ts';
 
-const SLOW_MS = 3_000;
+const SLOW_MS = 4_000;
 
 const env = (name: string): string => process.env[name] ?? '';
-const account = privateKeyToAccount(env('STUB_KEY') as `0x${string}`, { nonceManager });
-const transport = http(env('STUB_RPC_URL'));
-const wallet = createWalletClient({ account, chain: base, transport });
-const reader = createPublicClient({ chain: base, transport, pollingInterval: 20 }) as PublicClient;
+const accountOf = (chain: 'EVM' | 'SVM'): StubAccount | undefined =>
+  env(`STUB_${chain}_KEY`)
+    ? { secret: env(`STUB_${chain}_KEY`), rpcUrl: env(`STUB_${chain}_RPC_URL`) }
+    : undefined;
+
+// The official classes write every failure of a transaction there, and here most of them are wanted.
+console.error = () => undefined;
+
+const versions = env('STUB_VERSIONS').split(',').map(Number);
+const svm = accountOf('SVM');
+const { honest, losing } = await createOfficialFacilitators({ versions, evm: accountOf('EVM'), svm });
 
 const plans = new Map<string, FacilitatorFault>();
-const counts: StubCounts = { verify: 0, settle: 0, supported: 0 };
-
-function createFacilitator(loseBroadcastReply: boolean): x402Facilitator {
-  const signer = toFacilitatorEvmSigner(
-    {
-      address: account.address,
-      readContract: args => reader.readContract(args),
-      verifyTypedData: args => reader.verifyTypedData(args as never),
-      async writeContract({ address, abi, functionName, args }) {
-        const hash = await wallet.writeContract({ address, abi, functionName, args, gas: 300_000n });
-        if (loseBroadcastReply) throw new Error('socket hang up');
-        return hash;
-      },
-      sendTransaction: () => Promise.reject(new Error('no smart wallet is deployed here')),
-      waitForTransactionReceipt: ({ hash }) => reader.waitForTransactionReceipt({ hash }),
-      getCode: ({ address }) => reader.getCode({ address }),
-    },
-    { confirmationTimeoutMs: 20_000 },
-  );
-  const facilitator = new x402Facilitator();
-  const versions = env('STUB_VERSIONS').split(',');
-  if (versions.includes('2')) facilitator.register('eip155:8453', new ExactEvmScheme(signer));
-  if (versions.includes('1')) facilitator.registerV1('base' as never, new ExactEvmSchemeV1(signer));
-  return facilitator;
-}
-
-const honest = createFacilitator(false);
-const losing = createFacilitator(true);
+/** Payments that are yet to be verified before this facilitator stops to listen, and the answers that wait for that. */
+const lastVerified = new Set<string>();
+const lastAnswers: (() => void)[] = [];
+const counts: Omit<StubCounts, 'held'> = { verify: 0, settle: 0, supported: 0, settles: {} };
+const held = new Map<string, (() => void)[]>();
+let holding = false;
+/** The newest transaction on each kind of chain, and whose payment it carries. */
+const settled = new Map<boolean, { payment: string; transaction: string }>();
 
 interface Call {
   paymentPayload: PaymentPayload;
   paymentRequirements: PaymentRequirements;
 }
 
-function planOf(call: Call): { nonce: string; fault: FacilitatorFault } {
-  const { authorization } = call.paymentPayload.payload as { authorization: { nonce: string } };
-  return { nonce: authorization.nonce, fault: plans.get(authorization.nonce) ?? 'honest' };
+interface Planned extends Call {
+  /** Names the payment whatever its version. */
+  payment: string;
+  isSolana: boolean;
+  fault: FacilitatorFault;
 }
 
-async function settle(call: Call, response: ServerResponse): Promise<void> {
+function toPlanned(call: Call): Planned {
+  const { authorization, transaction } = call.paymentPayload.payload as {
+    authorization?: { nonce: string };
+    transaction?: string;
+  };
+  const view = transaction ? readSvmTransaction(Buffer.from(transaction, 'base64')) : undefined;
+  const payment = authorization?.nonce.toLowerCase() ?? view?.messageHash ?? '';
+  return { ...call, payment, isSolana: !authorization, fault: plans.get(payment) ?? 'honest' };
+}
+
+async function settle(call: Planned, response: ServerResponse): Promise<void> {
   const { network } = call.paymentRequirements;
-  const run = () => honest.settle(call.paymentPayload, call.paymentRequirements);
+  const run = () => runHonestly(call);
   const failure = (errorReason: string) => ({ success: false, errorReason, transaction: '', network });
-  switch (planOf(call).fault) {
+  switch (call.fault) {
     case 'lost-reply':
       await run();
       response.destroy();
@@ -80,20 +76,23 @@ async function settle(call: Call, response: ServerResponse): Promise<void> {
       response.writeHead(500, { 'content-type': 'text/html' }).end('<h1>Bad Gateway</h1>');
       return;
     case 'says-success-sent-nothing':
-      send(response, 200, { success: true, transaction: madeUpHash(planOf(call).nonce), network });
+      send(response, 200, { success: true, transaction: madeUp(call), network });
       return;
     case 'says-failure-but-sent':
       await run();
-      send(response, 200, failure('invalid_exact_evm_transaction_failed'));
+      send(response, 200, failure(`invalid_exact_${call.isSolana ? 'svm' : 'evm'}_transaction_failed`));
       return;
     case 'says-refused-but-sent':
       await run();
       send(response, 200, failure('invalid_payment_requirements'));
       return;
-    case 'names-another-transaction':
+    case 'names-another-transaction': {
+      const other = settled.get(call.isSolana);
       await run();
-      send(response, 200, { success: true, transaction: madeUpHash(planOf(call).nonce), network });
+      const transaction = other && other.payment !== call.payment ? other.transaction : madeUp(call);
+      send(response, 200, { success: true, transaction, network });
       return;
+    }
     case 'slow-answer': {
       const result = await run();
       await sleep(SLOW_MS);
@@ -115,8 +114,17 @@ async function settle(call: Call, response: ServerResponse): Promise<void> {
   }
 }
 
-function madeUpHash(nonce: string): string {
-  return `0x${nonce.slice(34)}${nonce.slice(2, 34)}`;
+async function runHonestly(call: Planned): Promise<SettleResponse> {
+  const result = await honest.settle(call.paymentPayload, call.paymentRequirements);
+  const { payment, isSolana } = call;
+  if (result.success) settled.set(isSolana, { payment, transaction: result.transaction });
+  return result;
+}
+
+/** A well-formed transaction id that the chain has never seen; the same each time. */
+function madeUp({ payment, isSolana }: Planned): string {
+  if (isSolana) return getBase58Decoder().decode(createHash('sha512').update(payment).digest());
+  return `0x${payment.slice(34)}${payment.slice(2, 34)}`;
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -130,15 +138,33 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     send(response, 200, honest.getSupported());
     return;
   }
-  const call = JSON.parse(await readBody(request)) as Call;
+  const call = toPlanned(JSON.parse(await readBody(request)) as Call);
   if (path === '/verify') {
     counts.verify += 1;
-    send(response, 200, await honest.verify(call.paymentPayload, call.paymentRequirements));
-    if (planOf(call).fault === 'down-after-verify') close();
+    const result = await honest.verify(call.paymentPayload, call.paymentRequirements);
+    if (lastVerified.has(call.payment)) await untilClosed(call.payment, response);
+    send(response, 200, result);
   } else if (path === '/settle') {
     counts.settle += 1;
+    counts.settles[call.payment] = (counts.settles[call.payment] ?? 0) + 1;
+    if (holding) await untilReleased(call.payment);
     await settle(call, response);
   } else send(response, 404, { error: 'not found' });
+}
+
+/** Nobody hears that its payment is good before there is nobody to settle it. */
+async function untilClosed(payment: string, response: ServerResponse): Promise<void> {
+  response.setHeader('connection', 'close');
+  const closed = new Promise<void>(resolve => lastAnswers.push(resolve));
+  lastVerified.delete(payment);
+  if (lastVerified.size === 0) close();
+  await closed;
+}
+
+function untilReleased(payment: string): Promise<void> {
+  return new Promise(resolve => {
+    held.set(payment, [...(held.get(payment) ?? []), resolve]);
+  });
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {
@@ -158,6 +184,7 @@ const server = createServer((request, response) => {
 function close(): void {
   server.close();
   server.closeIdleConnections();
+  for (const answerIt of lastAnswers.splice(0)) answerIt();
 }
 
 let port = 0;
@@ -173,11 +200,44 @@ function listen(): Promise<void> {
   });
 }
 
+function plan(payment: string, fault: FacilitatorFault): void {
+  plans.set(payment, fault);
+  if (fault === 'down-after-verify') lastVerified.add(payment);
+}
+
+function release(): void {
+  holding = false;
+  for (const resume of [...held.values()].flat()) resume();
+  held.clear();
+}
+
 async function obey(command: StubCommand): Promise<StubCounts> {
-  if (command.kind === 'plan') plans.set(command.nonce, command.fault);
+  if (command.kind === 'plan') plan(command.payment, command.fault);
   if (command.kind === 'close') close();
-  if (command.kind === 'open' && !server.listening) await listen();
-  return counts;
+  if (command.kind === 'open') {
+    // Those that were never verified stop nobody any more.
+    lastVerified.clear();
+    if (!server.listening) await listen();
+  }
+  if (command.kind === 'hold') holding = true;
+  if (command.kind === 'release') release();
+  return { ...counts, held: [...held.keys()] };
+}
+
+/** A second facilitator without faults, which serves Solana only and signs with the same key. */
+async function startTwin(): Promise<number> {
+  const twin = (await createOfficialFacilitators({ versions, evm: undefined, svm })).honest;
+  const twinServer = createServer((request, response) => {
+    void (async () => {
+      const { url } = request;
+      if (url === '/supported') return send(response, 200, twin.getSupported());
+      const { paymentPayload, paymentRequirements } = JSON.parse(await readBody(request)) as Call;
+      const call = [paymentPayload, paymentRequirements] as const;
+      send(response, 200, url === '/verify' ? await twin.verify(...call) : await twin.settle(...call));
+    })().catch(() => response.destroy());
+  });
+  await new Promise<void>(resolve => twinServer.listen(0, '127.0.0.1', resolve));
+  return (twinServer.address() as AddressInfo).port;
 }
 
 process.on('message', (command: StubCommand) => {
@@ -185,5 +245,6 @@ process.on('message', (command: StubCommand) => {
 });
 process.on('disconnect', () => process.exit());
 
+const twinPort = svm ? await startTwin() : undefined;
 await listen();
-process.send?.({ port });
+process.send?.({ port, twinPort });
