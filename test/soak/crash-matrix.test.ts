@@ -1,0 +1,69 @@
+import { afterAll, beforeAll, describe, it } from 'vitest';
+import { CRASH_RUNS, type CrashPoint, type Deployment } from '../support/crash-matrix.ts';
+import { type CrashLane, type CrashResult, runCrash, startCrashLane } from '../support/crash-run.ts';
+import { NEVER_SENT } from '../support/facilitator-faults.ts';
+
+/** As many as there are tests at once. */
+const LANES = 5;
+
+const lanes: CrashLane[] = [];
+const idle: CrashLane[] = [];
+const waiting: ((lane: CrashLane) => void)[] = [];
+
+beforeAll(async () => {
+  lanes.push(...(await Promise.all(Array.from({ length: LANES }, startCrashLane))));
+  idle.push(...lanes);
+});
+
+afterAll(async () => {
+  await Promise.all(lanes.map(lane => lane.stop()));
+});
+
+async function withLane<T>(work: (lane: CrashLane) => Promise<T>): Promise<T> {
+  const lane = idle.pop() ?? (await new Promise<CrashLane>(resolve => waiting.push(resolve)));
+  try {
+    return await work(lane);
+  } finally {
+    const next = waiting.shift();
+    if (next) next(lane);
+    else idle.push(lane);
+  }
+}
+
+describe('a gateway that is killed with SIGKILL', () => {
+  it.concurrent.for(CRASH_RUNS)(
+    '%s, with %s: every payer’s money is credited once or provably not taken',
+    async ([, , point, deployment], { expect }) => {
+      const result = await withLane(lane => runCrash(lane, point, deployment));
+      expect(result.problems).toEqual([]);
+      expect(faultsOf(result, point, deployment)).toEqual([]);
+
+      // On a busy machine some are told to come back, or to wait, before they get to the point.
+      const due = result.outcomes.filter(({ payment }) => point.reaches(payment, deployment));
+      const there = due.filter(({ payment }) => result.reached.includes(payment));
+      expect(there.length).toBeGreaterThan(due.length / 2);
+      if (point.at === 'after-claim') expect(result.unstored.length).toBeGreaterThan(0);
+    },
+  );
+});
+
+/** What is not as it must be, although chain and books agree. */
+function faultsOf(
+  { outcomes, answers, distrusted }: CrashResult,
+  point: CrashPoint,
+  { members }: Deployment,
+): string[] {
+  const wrong: string[] = [];
+  for (const { payment, stored } of outcomes) {
+    const name = `${payment.network} ${payment.fault}`;
+    // Who is first in a list and sends nothing may be followed by one that does.
+    const mayEndEitherWay = NEVER_SENT.includes(payment.fault) && members.length > 1;
+    const end = NEVER_SENT.includes(payment.fault) ? 'failed' : 'credited';
+    if (!mayEndEitherWay && stored?.state !== end) wrong.push(`${name} is ${stored?.state}`);
+    const status = answers.find(answer => answer.payment === payment)?.status;
+    if (status !== (stored?.state === 'credited' ? 200 : 402)) wrong.push(`${name} is answered ${status}`);
+  }
+  const hasLied = outcomes.some(({ stored }) => stored?.state === 'failed' && stored.saidSettled);
+  if (distrusted.length > 0 !== hasLied) wrong.push(`distrusted: ${distrusted.join()}`);
+  return wrong.map(text => `${point.at}: ${text}`);
+}

@@ -1,0 +1,302 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, type Pool } from 'pg';
+import type { Cell, CrashPoint, Deployment, Member } from './crash-matrix.ts';
+import { startFacilitator, type TestFacilitator } from './facilitator.ts';
+import { NEVER_SENT } from './facilitator-faults.ts';
+import { startGateway, type TestGateway } from './gateway.ts';
+import { type GatewayProcess, startGatewayProcess } from './gateway-process.ts';
+import { CAIP2, type OwnChains, startOwnChains, type TestPayment } from './own-chains.ts';
+import {
+  findStored,
+  gapOf,
+  type Outcome,
+  readOutcomes,
+  readPayments,
+  reconcileProblems,
+  waitUntilClosed,
+  waitUntilKnown,
+} from './settle-up.ts';
+import { presentPayment } from './solana-gateway.ts';
+
+/** Chains and remote facilitators for one run after another. */
+export interface CrashLane {
+  chains: OwnChains;
+  stub: TestFacilitator;
+  stop(): Promise<void>;
+}
+
+export type CellPayment = TestPayment & Cell;
+
+/** What a run has shown. */
+export interface CrashResult {
+  /** Payments that were at the point when the process was killed. */
+  reached: CellPayment[];
+  /** Those that the next process did not find, because they were never stored. */
+  unstored: CellPayment[];
+  outcomes: Outcome<CellPayment>[];
+  /** What does not add up. */
+  problems: string[];
+  /** Statuses of the answers to the same payments at the end. */
+  answers: { payment: CellPayment; status: number }[];
+  distrusted: string[];
+}
+
+const AMOUNT = 5_000_000n;
+/** Deeper than the other payments of a run bury one. */
+const CONFIRMING = JSON.stringify({ [CAIP2.evm]: { 0: 60 }, [CAIP2.svm]: { 0: 'final' } });
+/** A slow facilitator takes longer. */
+const SETTLE_TIMEOUT_MS = 2_500;
+const SETTLE_WAIT_MS = 4_000;
+const RECONCILE_EVERY_MS = 150;
+/** Beyond this a point is not reached any more. */
+const REACH_TIMEOUT_MS = 60_000;
+const CLOSE_TIMEOUT_MS = 120_000;
+const POLL_MS = 50;
+/** Each holds a connection of the gateway's twenty. */
+const MAX_BLOCKED = 12;
+
+export async function startCrashLane(): Promise<CrashLane> {
+  const chains = await startOwnChains();
+  const stub = await startFacilitator(chains);
+  return {
+    chains,
+    stub,
+    async stop() {
+      await stub.stop();
+      await chains.stop();
+    },
+  };
+}
+
+/**
+ * Gives a gateway all payments of a deployment at once, kills it when every one of them is at the point or past it,
+ * and lets another one finish them.
+ */
+export async function runCrash(
+  lane: CrashLane,
+  point: CrashPoint,
+  deployment: Deployment,
+): Promise<CrashResult> {
+  const { chains, stub } = lane;
+  const nameOf: Record<Member, string> = { stub: stub.url, embedded: 'embedded', twin: stub.twinUrl };
+  const prepared = await chains.prepare({
+    FACILITATORS: deployment.members.map(member => nameOf[member]).join(),
+    ...(deployment.members.includes('embedded') ? {} : { EVM_PRIVATE_KEY: '', SVM_PRIVATE_KEY: '' }),
+    ...(point.at === 'while-confirming' ? { CONFIRMATIONS: CONFIRMING } : {}),
+  });
+  const sql = new Client({ connectionString: prepared.database.databaseUrl });
+  await sql.connect();
+  const cells = point.at === 'after-claim' ? deployment.cells.slice(0, MAX_BLOCKED) : deployment.cells;
+  const payments = await Promise.all(cells.map(cell => signCell(lane, prepared, cell)));
+  try {
+    const reached = await killFirst(lane, point, { env: prepared.env, sql, payments, deployment });
+    if (point.again) await killInReconciler(lane, prepared.env, point.again);
+    await stub.open();
+    const gateway = await startGateway({
+      replicaOf: { env: prepared.env } as TestGateway,
+      clock: chains.clock,
+      seams: {
+        settleTimeoutMs: SETTLE_TIMEOUT_MS,
+        settleWaitMs: SETTLE_WAIT_MS,
+        reconcileEveryMs: RECONCILE_EVERY_MS,
+      },
+    });
+    try {
+      return { reached, ...(await finish(lane, gateway, payments)) };
+    } finally {
+      await gateway.stop();
+    }
+  } finally {
+    await Promise.all([stub.release(), stub.open()]);
+    await sql.end();
+    await prepared.database.drop();
+  }
+}
+
+async function signCell(
+  { chains, stub }: CrashLane,
+  prepared: Awaited<ReturnType<OwnChains['prepare']>>,
+  cell: Cell,
+): Promise<CellPayment> {
+  const feePayer = cell.feePayer === 'stub' ? stub.feePayer : prepared.feePayer;
+  const { network } = cell;
+  const payTo = prepared.payTo[network];
+  const payment = await chains.pay({ network, payTo, feePayer, amountBaseUnits: AMOUNT });
+  await stub.plan(payment.key, cell.fault);
+  return { ...payment, ...cell };
+}
+
+interface Run {
+  env: Record<string, string>;
+  sql: Client;
+  payments: readonly CellPayment[];
+  deployment: Deployment;
+}
+
+async function killFirst(lane: CrashLane, point: CrashPoint, run: Run): Promise<CellPayment[]> {
+  const { sql, payments } = run;
+  const gateway = await startGatewayProcess(run.env, {
+    crashAt: point.at,
+    hold: true,
+    settleTimeoutMs: SETTLE_TIMEOUT_MS,
+    settleWaitMs: SETTLE_WAIT_MS,
+    reconcileEveryMs: RECONCILE_EVERY_MS,
+    aheadMs: lane.chains.aheadMs(),
+  });
+  await waitUntilKnown(sql, run.deployment.members.filter(member => member !== 'embedded').length);
+  if (point.at === 'during-settle') await lane.stub.hold();
+  if (point.at === 'after-claim') await sql.query(LOCK_PAYMENTS);
+  const answered = new Set<CellPayment>();
+  for (const payment of payments) {
+    void gateway.present(payment.header).then(status => status !== undefined && answered.add(payment));
+  }
+  const reached = await untilAll(payments, async () => {
+    const there = await whoIsThere(lane, point, { ...run, gateway });
+    return { there, over: payments.filter(payment => answered.has(payment) || there.includes(payment)) };
+  });
+  await gateway.kill();
+  if (point.at === 'after-claim') await leaveHalfUnstored(sql);
+  if (point.at === 'during-settle') await lane.stub.release();
+  return reached;
+}
+
+/** Which payments are at the point right now. */
+async function whoIsThere(
+  { stub }: CrashLane,
+  { at }: CrashPoint,
+  { sql, payments, gateway }: Run & { gateway: GatewayProcess },
+): Promise<CellPayment[]> {
+  if (at === 'after-claim') return (await countBlocked(sql)) >= payments.length ? [...payments] : [];
+  if (at === 'during-settle') {
+    const { held } = await stub.counts();
+    return payments.filter(({ key }) => held.includes(key));
+  }
+  if (at === 'while-pending' || at === 'while-confirming') {
+    const stored = await readPayments(sql);
+    return payments.filter(payment => {
+      const found = findStored(stored, payment);
+      return found?.state === 'pending' && (at === 'while-pending' || found.reason === 'confirming');
+    });
+  }
+  // Inside a transaction a nonce has no prefix.
+  const isIn = (text: string, { key }: CellPayment) => text.includes(key.replace(/^0x/, ''));
+  return payments.filter(payment => gateway.reached.some(text => isIn(text, payment)));
+}
+
+/** Waits until each payment is at the point, or has been answered and so will not come there any more. */
+async function untilAll(
+  payments: readonly CellPayment[],
+  look: () => Promise<{ there: CellPayment[]; over: CellPayment[] }>,
+): Promise<CellPayment[]> {
+  const deadlineMs = performance.now() + REACH_TIMEOUT_MS;
+  for (;;) {
+    const { there, over } = await look();
+    if (over.length === payments.length || performance.now() > deadlineMs) return there;
+    await sleep(POLL_MS);
+  }
+}
+
+/** Lets nobody store a payment. */
+const LOCK_PAYMENTS = 'BEGIN; LOCK TABLE cell_0.payment IN SHARE MODE';
+const BLOCKED = `FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+  AND query LIKE '%open_payment%'`;
+
+async function countBlocked(sql: Client): Promise<number> {
+  // A transaction sees one state of this list else.
+  await sql.query('SELECT pg_stat_clear_snapshot()');
+  const { rows } = await sql.query<{ blocked: number }>(`SELECT count(*)::int AS blocked ${BLOCKED}`);
+  return rows[0]?.blocked ?? 0;
+}
+
+/**
+ * The server goes on with the statement of a client that is gone. Half of them are ended, so that their payments are
+ * claimed and never stored; the others are stored after the death of the process that asked for it.
+ */
+async function leaveHalfUnstored(sql: Client): Promise<void> {
+  const { rows } = await sql.query<{ pid: number }>(`SELECT pid ${BLOCKED} ORDER BY pid`);
+  const ended = rows.filter((_, index) => index % 2 === 0).map(({ pid }) => pid);
+  await sql.query('SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid', [ended]);
+  while ((await countBlocked(sql)) > rows.length - ended.length) await sleep(POLL_MS);
+  await sql.query('COMMIT');
+  while ((await countBlocked(sql)) > 0) await sleep(POLL_MS);
+}
+
+/** The second death, of the process that works on what the first one has left. */
+async function killInReconciler(
+  lane: CrashLane,
+  env: Record<string, string>,
+  crashAt: string,
+): Promise<void> {
+  const gateway = await startGatewayProcess(env, {
+    crashAt,
+    hold: true,
+    settleTimeoutMs: SETTLE_TIMEOUT_MS,
+    reconcileEveryMs: RECONCILE_EVERY_MS,
+    aheadMs: lane.chains.aheadMs(),
+  });
+  const deadlineMs = performance.now() + REACH_TIMEOUT_MS;
+  while (gateway.reached.length === 0 && performance.now() < deadlineMs) await sleep(POLL_MS);
+  const { length } = gateway.reached;
+  await gateway.kill();
+  if (length === 0) throw new Error(`the reconciler did not come to ${crashAt}`);
+}
+
+/** Lets the chains decide about every payment, and compares them with the books. */
+async function finish(
+  lane: CrashLane,
+  gateway: TestGateway,
+  payments: readonly CellPayment[],
+): Promise<Omit<CrashResult, 'reached'>> {
+  const { chains } = lane;
+  const { sql } = gateway;
+  const present = async (payment: CellPayment) => ({
+    payment,
+    status: (await presentPayment(gateway, payment.header)).statusCode,
+  });
+  const unstored = await presentUnstored(chains, sql, payments, present);
+  await chains.makeBlocks();
+  const neverSent = payments.filter(({ fault }) => NEVER_SENT.includes(fault));
+  const late = await waitUntilClosed(sql, {
+    timeoutMs: CLOSE_TIMEOUT_MS,
+    mayStay: ({ identity }) => neverSent.some(({ key }) => identity.endsWith(key)),
+  });
+  await chains.endSignatures();
+  const open = await waitUntilClosed(sql, { timeoutMs: CLOSE_TIMEOUT_MS });
+  const outcomes = await readOutcomes(chains, sql, payments);
+  const gaps = outcomes.map(gapOf).filter(gap => gap !== undefined);
+  const problems = [
+    ...late.map(stored => `not decided in time: ${JSON.stringify(stored)}`),
+    ...open.map(stored => `never decided: ${JSON.stringify(stored)}`),
+    ...gaps,
+    ...(await reconcileProblems(gateway)),
+  ];
+  const answers = await Promise.all(payments.map(present));
+  const { rows } = await sql.query<{ name: string }>(
+    'SELECT name FROM directory.facilitator WHERE distrusted_at IS NOT NULL',
+  );
+  return { unstored, outcomes, problems, answers, distrusted: rows.map(({ name }) => name) };
+}
+
+const MAX_PRESENTATIONS = 30;
+const PRESENT_AGAIN_MS = 500;
+
+/** As clients do: what was not accepted, because nobody could take it at that moment, comes again. */
+async function presentUnstored(
+  chains: OwnChains,
+  sql: Pool,
+  payments: readonly CellPayment[],
+  present: (payment: CellPayment) => Promise<unknown>,
+): Promise<CellPayment[]> {
+  let unstored: CellPayment[] | undefined;
+  for (let round = 0; round < MAX_PRESENTATIONS; round += 1) {
+    const stored = await readPayments(sql);
+    const missing = payments.filter(payment => !findStored(stored, payment));
+    unstored ??= missing;
+    if (missing.length === 0) return unstored;
+    const moved = await Promise.all(missing.map(payment => chains.timesMoved(payment)));
+    if (moved.some(times => times > 0)) throw new Error('money moved of a payment that is not stored');
+    await Promise.all(missing.map(present));
+    await sleep(PRESENT_AGAIN_MS);
+  }
+  throw new Error('a payment was not accepted');
+}
