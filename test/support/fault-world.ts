@@ -1,137 +1,224 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { unavailable } from '../../src/lib/errors.ts';
-import type { EvmClient } from '../../src/ports/evm-client.ts';
-import { judge } from '../../src/topups/reconciliation.ts';
-import { localChain, usdcTransfersTo } from './chain.ts';
 import { startFacilitator } from './facilitator.ts';
-import type { FaultSchedule, FaultStep, NodeFault } from './fault-schedule.ts';
+import { type FacilitatorFault, NEVER_SENT } from './facilitator-faults.ts';
+import type { FaultSchedule, FaultStep } from './fault-schedule.ts';
 import { startGateway, type TestGateway } from './gateway.ts';
-import { createPayer, paymentHeader, type SignedPayment, signPayment } from './payment.ts';
+import { type GatewayProcess, startGatewayProcess } from './gateway-process.ts';
+import { faultyNodes, type NodeFault } from './node-faults.ts';
+import { type PaymentNetwork, startOwnChains, type TestPayment } from './own-chains.ts';
+import {
+  describe,
+  gapOf,
+  type Outcome,
+  readOutcomes,
+  reconcileProblems,
+  waitUntilClosed,
+  waitUntilKnown,
+} from './settle-up.ts';
+import { presentPayment } from './solana-gateway.ts';
 
-/** Two replicas on one database, a remote facilitator with faults before the embedded one, and faulty nodes. */
+/**
+ * Base and Solana, a remote facilitator with faults before the embedded one and an honest one behind it, faulty nodes,
+ * and two replicas on one database. The first replica is a process of its own, which can be killed.
+ */
 export interface FaultWorld {
-  /** Plays the payments of a schedule one after another; what is not decided is left open. */
-  play(schedule: FaultSchedule): Promise<void>;
-  /** Waits until the chain has decided about every payment, and says what does not add up: nothing, one hopes. */
-  settleUp(): Promise<string[]>;
+  /** Plays schedules one after another, and then lets the chains decide about every payment. */
+  play(schedules: readonly FaultSchedule[]): Promise<FaultFindings>;
   stop(): Promise<void>;
 }
 
-/** Signed validity: long enough to be verified, short enough to wait for its end. */
-const VALID_SECONDS = 20;
+type PlayedPayment = TestPayment & { seed: number; step: FaultStep };
+
+/** What came of some schedules. */
+export interface FaultFindings {
+  /** What does not add up, each with the seed that plays it again: nothing, one hopes. */
+  problems: string[];
+  payments: PlayedFate[];
+}
+
+export interface PlayedFate {
+  network: PaymentNetwork;
+  /** What the remote facilitator was to do about it. */
+  fault: FacilitatorFault;
+  /** Undefined when no replica took it. */
+  state: string | undefined;
+  /** Whether the remote facilitator was asked to settle it, so that its fault has shown. */
+  wasAsked: boolean;
+}
 
 const AMOUNT = 5_000_000n;
+/** Deeper than one block on Base, and final on Solana. */
+const LARGE_AMOUNT = 2_000_000_000n;
 
 /** How long a facilitator that stopped listening stays away. */
 const AWAY_MS = 300;
 
-export async function startFaultWorld(): Promise<FaultWorld> {
-  const facilitator = await startFacilitator();
-  let fault: NodeFault = 'none';
-  const down = () => Promise.reject(unavailable('the Base node'));
-  const evmClient = (client: EvmClient): EvmClient => ({
-    ...client,
-    receipt: hash => (fault === 'receipts-down' ? down() : client.receipt(hash)),
-    logs: filter => (fault === 'logs-down' ? down() : client.logs(filter)),
-    async sendRawTransaction(raw) {
-      await client.sendRawTransaction(raw);
-      if (fault === 'send-reply-lost') await down();
-    },
-  });
-  const seams = { evmClient, settleWaitMs: 500, settleTimeoutMs: 500, reconcileEveryMs: 200 };
-  const first = await startGateway({ seams, settings: { FACILITATORS: `${facilitator.url},embedded` } });
-  const second = await startGateway({ seams, replicaOf: first });
-  const replicas = [first, second] as const;
-  const payments: SignedPayment[] = [];
+/** A slow facilitator takes longer. */
+const TIMES = { settleTimeoutMs: 1_000, settleWaitMs: 800, reconcileEveryMs: 200 };
+/** What comes late comes within this time. */
+const LATE_MS = 5_000;
+const CLOSE_TIMEOUT_MS = 60_000;
 
-  async function playStep(step: FaultStep): Promise<void> {
-    const payer = await createPayer(10n);
-    const validBefore = BigInt(Math.floor(Date.now() / 1000) + VALID_SECONDS);
-    const payment = await signPayment(payer, first.payTo, AMOUNT, { validBefore });
-    payments.push(payment);
-    await facilitator.plan(payment.authorization.nonce, step.facilitator);
-    fault = step.node;
-    const show = (index: 0 | 1) => pay(replicas[index], payment);
-    if (step.atOnce) await Promise.all(step.shownTo.map(show));
-    else for (const index of step.shownTo) await show(index);
-    fault = 'none';
+export async function startFaultWorld(): Promise<FaultWorld> {
+  const chains = await startOwnChains();
+  const facilitator = await startFacilitator(chains);
+  const prepared = await chains.prepare({
+    FACILITATORS: `${facilitator.url},embedded,${facilitator.twinUrl}`,
+  });
+  const { env, database } = prepared;
+  let nodeFault: NodeFault = 'none';
+
+  const startFirst = () => startGatewayProcess(env, { ...TIMES, aheadMs: chains.aheadMs() });
+  const startSecond = () =>
+    startGateway({
+      replicaOf: { env } as TestGateway,
+      clock: chains.clock,
+      seams: { ...TIMES, ...faultyNodes(() => nodeFault) },
+    });
+  let [first, second]: [GatewayProcess, TestGateway] = await Promise.all([startFirst(), startSecond()]);
+  await waitUntilKnown(second.sql, 2);
+
+  async function restartSecond(): Promise<void> {
+    await second.stop();
+    second = await startSecond();
+  }
+
+  /** @throws when a replica fails, or gives no answer although it was not killed */
+  async function show(replica: 0 | 1, { header }: TestPayment, mayDie: boolean): Promise<void> {
+    const status =
+      replica === 0 ? await first.present(header) : (await presentPayment(second, header)).statusCode;
+    if (status === undefined ? !mayDie : status === 500) throw new Error(`replica ${replica}: ${status}`);
+  }
+
+  async function playStep(step: FaultStep, payment: TestPayment): Promise<void> {
+    const { death, shownTo } = step;
+    if (!first.isAlive()) first = await startFirst();
+    const isKill = death !== undefined && death !== 'restart';
+    await facilitator.plan(payment.key, step.facilitator);
+    nodeFault = step.node;
+    await first.tell({ nodeFault, crashAt: isKill ? death : '' });
+    const showTo = (replica: 0 | 1) => show(replica, payment, isKill);
+    if (step.atOnce) await Promise.all(shownTo.map(showTo));
+    else for (const replica of shownTo) await showTo(replica);
+    nodeFault = 'none';
+    // By now it is dead, unless its payment never came to the point.
+    if (isKill) await first.kill();
+    else await first.tell({ nodeFault, crashAt: '' });
+    if (death === 'restart') await restartSecond();
     if (step.facilitator === 'down-after-verify') await sleep(AWAY_MS);
     await facilitator.open();
-    // A claim that was disproved takes the facilitator out; here the operator always puts it back.
-    await first.sql.query(
+  }
+
+  /** A replica whose circuit breaker is open would keep the next schedule away from the facilitator. */
+  async function closeBreakers(): Promise<void> {
+    const open = `${facilitator.url}: it can not settle at present`;
+    if (first.isAlive() && (await first.readiness()).includes(open)) await first.kill();
+    if ((await second.app.inject('/readyz')).body.includes(open)) await restartSecond();
+  }
+
+  async function playSchedule({ seed, steps }: FaultSchedule): Promise<PlayedPayment[]> {
+    const played: PlayedPayment[] = [];
+    for (const step of steps) {
+      const { network } = step;
+      const payment = await chains.pay({
+        network,
+        payTo: prepared.payTo[network],
+        feePayer: step.feePayer === 'stub' ? facilitator.feePayer : prepared.feePayer,
+        amountBaseUnits: step.isLarge ? LARGE_AMOUNT : AMOUNT,
+      });
+      played.push({ ...payment, seed, step });
+      await playStep(step, payment);
+    }
+    await closeBreakers();
+    return played;
+  }
+
+  /** The first replica is killed while it works on what is left, so that the second one finishes it. */
+  async function settleUp(payments: readonly PlayedPayment[]): Promise<string[]> {
+    await chains.makeBlocks();
+    const neverSent = payments.filter(({ step }) => NEVER_SENT.includes(step.facilitator));
+    await waitUntilClosed(second.sql, {
+      timeoutMs: LATE_MS,
+      mayStay: ({ identity }) => neverSent.some(({ key }) => identity.endsWith(key)),
+    });
+    await chains.endSignatures();
+    await first.kill();
+    const open = await waitUntilClosed(second.sql, { timeoutMs: CLOSE_TIMEOUT_MS });
+    const outcomes = await readOutcomes(chains, second.sql, payments);
+    const problems = [
+      ...open.map(stored => `never decided: ${describe(stored)}`),
+      ...outcomes.map(gapOf).filter(gap => gap !== undefined),
+      ...(await reconcileProblems(second)),
+      ...(await misjudged(outcomes)),
+    ];
+    return problems.map(problem => withSeed(problem, outcomes));
+  }
+
+  /** Who claimed a settlement that never came is out of the list, and nobody else is. */
+  async function misjudged(outcomes: readonly Outcome<PlayedPayment>[]): Promise<string[]> {
+    const { rows } = await second.sql.query<{ name: string }>(
+      'SELECT name FROM directory.facilitator WHERE distrusted_at IS NOT NULL',
+    );
+    const hasLied = outcomes.some(({ stored }) => stored?.state === 'failed' && stored.saidSettled);
+    const names = rows.map(({ name }) => name);
+    const expected = hasLied ? [facilitator.url] : [];
+    return describe(names) === describe(expected) ? [] : [`distrusted: ${describe(names)}`];
+  }
+
+  /** The operator puts the facilitator back, and no replica remembers anything of it. */
+  async function startAnew(): Promise<void> {
+    await second.sql.query(
       `UPDATE directory.facilitator SET distrusted_at = NULL, distrust_payment_id = NULL, distrust_reason = NULL
        WHERE distrusted_at IS NOT NULL`,
     );
+    await restartSecond();
   }
 
   return {
-    async play({ steps }) {
-      for (const step of steps) await playStep(step);
-    },
-    async settleUp() {
-      await waitUntilDecided(first);
-      const problems = await findProblems(first, payments);
-      const report = await first.services.reconcile({ dryRun: true });
-      if (judge(report) !== 'in_order') problems.push(`reconcile: ${describe(report)}`);
-      return problems;
+    async play(schedules) {
+      const payments: PlayedPayment[] = [];
+      for (const schedule of schedules) {
+        try {
+          payments.push(...(await playSchedule(schedule)));
+        } catch (error) {
+          throw new Error(`could not be played${replay(schedule.seed)}`, { cause: error });
+        }
+      }
+      const problems = await settleUp(payments);
+      const { settles } = await facilitator.counts();
+      const outcomes = await readOutcomes(chains, second.sql, payments);
+      await startAnew();
+      return { problems, payments: outcomes.map(outcome => toFate(outcome, settles)) };
     },
     async stop() {
-      await second.stop();
-      await first.stop();
+      await Promise.all([first.stop(), second.stop()]);
+      await database.drop();
       await facilitator.stop();
+      await chains.stop();
     },
   };
 }
 
-export function pay(on: TestGateway, payment: SignedPayment) {
-  return on.app.inject({
-    method: 'POST',
-    url: '/api/v1/x402/top-up',
-    headers: { 'payment-signature': paymentHeader(payment) },
-  });
+function toFate(
+  { payment, stored }: Outcome<PlayedPayment>,
+  settles: Readonly<Record<string, number>>,
+): PlayedFate {
+  return {
+    network: payment.network,
+    fault: payment.step.facilitator,
+    state: stored?.state,
+    wasAsked: (settles[payment.key] ?? 0) > 0,
+  };
 }
 
-const DECISION_TIMEOUT_MS = 120_000;
-
-/** Every payment ends with its authorization at the latest, once the chain has made safe blocks past it. */
-async function waitUntilDecided(gateway: TestGateway): Promise<void> {
-  const deadlineMs = Date.now() + DECISION_TIMEOUT_MS;
-  for (;;) {
-    const { rows } = await gateway.sql.query(
-      `SELECT identity, state, reason, facilitator, transaction, from_block, attempts, said_settled
-       FROM cell_0.payment WHERE state IN ('settling', 'pending') LIMIT 5`,
-    );
-    if (rows.length === 0) return;
-    if (Date.now() > deadlineMs) throw new Error(`payments are still open: ${JSON.stringify(rows)}`);
-    await localChain().mine({ blocks: 4 });
-    // The pause between two looks at one payment grows to minutes; here nobody wants to wait for it.
-    await gateway.sql.query(
-      "UPDATE cell_0.payment SET due_at = now() WHERE state IN ('settling', 'pending')",
-    );
-    await sleep(1_000);
-  }
-}
-
-/** Compares every payment with the chain: credited once if its money moved, failed or never stored if not. */
-async function findProblems(gateway: TestGateway, payments: readonly SignedPayment[]): Promise<string[]> {
-  const transfers = await usdcTransfersTo(gateway.payTo);
-  const { rows } = await gateway.sql.query<{ identity: string; state: string; credits: number }>(
-    `SELECT p.identity, p.state,
-       (SELECT count(*)::int FROM cell_0.transfer t WHERE t.account_id = p.account_id AND t.amount > 0) AS credits
-     FROM cell_0.payment p`,
+/** A problem of one payment names the schedule that it belongs to. */
+function withSeed(problem: string, outcomes: readonly Outcome<PlayedPayment>[]): string {
+  const [found] = outcomes.filter(({ payment, stored }) =>
+    [payment.key, stored?.paymentId].some(name => name !== undefined && problem.includes(name)),
   );
-  return payments.flatMap(({ authorization: { from, nonce } }) => {
-    const moved = transfers.filter(transfer => transfer.from === from.toLowerCase()).length;
-    const stored = rows.filter(row => row.identity.endsWith(nonce.toLowerCase()));
-    const [payment] = stored;
-    const credits = payment?.state === 'credited' ? payment.credits : 0;
-    if (moved <= 1 && stored.length <= 1 && credits === moved) return [];
-    return [
-      `payment ${nonce}: moved ${moved} times, ${payment?.state ?? 'not stored'}, credited ${credits} times`,
-    ];
-  });
+  return found
+    ? `${problem} ${describe(found.payment.step)}${replay(found.payment.seed)}`
+    : `${problem}; seeds ${[...new Set(outcomes.map(({ payment }) => payment.seed))].join()}`;
 }
 
-function describe(value: unknown): string {
-  return JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? part.toString() : part));
-}
+const replay = (seed: number): string => `; to play it again: FAULT_SEED=${seed} FAULT_COUNT=1`;
