@@ -1,6 +1,14 @@
+import { randomBytes } from 'node:crypto';
+import type { KeyPairSigner } from '@solana/kit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeBase64Json, encodeBase64Json } from '../../src/lib/base64.ts';
-import { fundedSolanaWallet, SOLANA_MAINNET, SOLANA_USDC, solanaUsdcBalance } from '../support/solana.ts';
+import {
+  connectSolana,
+  fundedSolanaWallet,
+  SOLANA_MAINNET,
+  SOLANA_USDC,
+  solanaUsdcBalance,
+} from '../support/solana.ts';
 import {
   presentPayment,
   type SolanaGateway,
@@ -9,16 +17,39 @@ import {
   solanaPaymentHeader,
   startSolanaGateway,
 } from '../support/solana-gateway.ts';
+import { buildTransaction, paymentInstructions } from '../support/svm-transaction.ts';
 
 let gateway: SolanaGateway;
 
 beforeAll(async () => {
-  gateway = await startSolanaGateway();
+  // A blockhash lives longer than 200 payments take, and what was executed is confirmed at once.
+  gateway = await startSolanaGateway({ local: { slotMs: 1_000, confirmedAfterSlots: 0 } });
 });
 
 afterAll(async () => {
   await gateway.stop();
 });
+
+const AMOUNT = 5_000_000n;
+
+/** So many different payments of each wallet, signed as they would be for the present offer. */
+async function signMany(payers: readonly KeyPairSigner[], each: number, amount: bigint): Promise<string[]> {
+  const accepted = await solanaOffer(gateway, amount);
+  const orders = payers.flatMap(payer =>
+    Array.from({ length: each }, () => ({ payer, payTo: gateway.svmPayTo, amount })),
+  );
+  // One for all of them, so that the first is as young as the last.
+  const { value: latest } = await connectSolana(gateway.chain).getLatestBlockhash().send();
+  return Promise.all(
+    orders.map(async order => {
+      const memo = randomBytes(16).toString('hex');
+      const instructions = paymentInstructions({ ...order, memo });
+      const transaction = await buildTransaction({ feePayer: gateway.feePayer, instructions, ...latest });
+      const offer = { ...accepted, extra: { ...accepted.extra, memo } };
+      return encodeBase64Json({ x402Version: 2, accepted: offer, payload: { transaction } });
+    }),
+  );
+}
 
 const wallet = (usd: bigint) => fundedSolanaWallet(gateway.chain, usd * 1_000_000n);
 
@@ -92,6 +123,27 @@ describe('the same payment', () => {
     }
   });
 
+  it('given to two replicas at once, 100 times, is credited once each time', async () => {
+    const replica = await gateway.replica();
+    try {
+      const payers = await Promise.all(Array.from({ length: 10 }, () => wallet(100n)));
+      const headers = await signMany(payers, 10, AMOUNT);
+      const answers = await Promise.all(
+        headers.flatMap(header => [presentPayment(gateway, header), presentPayment(replica, header)]),
+      );
+      for (const { statusCode, body } of answers) expect([200, 409], body).toContain(statusCode);
+      for (const payer of payers) {
+        expect(await solanaCreditOf(gateway, payer.address)).toEqual({
+          posted: '50000000000',
+          transfers: 10,
+        });
+        expect(await solanaUsdcBalance(gateway.chain, payer.address)).toBe(50_000_000n);
+      }
+    } finally {
+      await replica.stop();
+    }
+  });
+
   it('with the fee payer’s place or version 1’s shape changed is the same payment', async () => {
     const payer = await wallet(100n);
     const header = await solanaPaymentHeader(gateway, payer, 5_000_000n);
@@ -107,13 +159,14 @@ describe('the same payment', () => {
   });
 });
 
-it('24 payments of different wallets at once are all credited', async () => {
-  const payers = await Promise.all(Array.from({ length: 24 }, () => wallet(10n)));
-  const headers = await Promise.all(payers.map(payer => solanaPaymentHeader(gateway, payer, 6_000_000n)));
+it('200 payments at once from 20 wallets are all credited, and none is lost', async () => {
+  const payers = await Promise.all(Array.from({ length: 20 }, () => wallet(100n)));
+  const headers = await signMany(payers, 10, AMOUNT);
   const answers = await Promise.all(headers.map(header => presentPayment(gateway, header)));
-  expect(answers.map(answer => answer.statusCode)).toEqual(payers.map(() => 200));
+  expect(answers.filter(({ statusCode }) => statusCode !== 200).map(({ body }) => body)).toEqual([]);
   for (const payer of payers) {
-    expect(await solanaCreditOf(gateway, payer.address)).toEqual({ posted: '6000000000', transfers: 1 });
+    expect(await solanaCreditOf(gateway, payer.address)).toEqual({ posted: '50000000000', transfers: 10 });
+    expect(await solanaUsdcBalance(gateway.chain, payer.address)).toBe(50_000_000n);
   }
 });
 
