@@ -1,5 +1,5 @@
-import { timingSafeEqual } from 'node:crypto';
-import { Challenge, Credential, Errors, Receipt } from 'mppx';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { Challenge, Credential, Errors, PaymentRequest, Receipt } from 'mppx';
 import { decodeFunctionData, keccak256 } from 'viem';
 import { Abis, Transaction } from 'viem/tempo';
 import { topicAddress } from '../lib/eip3009.ts';
@@ -68,14 +68,18 @@ const INTENT = 'charge';
 const LIFETIME_MS = 5 * 60_000;
 /** Longer than any honest credential. */
 const MAX_CREDENTIAL_LENGTH = 16_384;
+const NONCE_BYTES = 16;
 const HASH = /^0x[0-9a-fA-F]{64}$/;
 
 /** Makes challenges and reads credentials of the method `tempo`, intent `charge`. Nothing is remembered between. */
 export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol {
   const { secretKey, realm, chainId, currency, recipient, client } = options;
 
-  /** The id is a signature over everything that the challenge says. */
-  function challengeOf({ amountBaseUnits, description, terms }: MppDemand, expires: string) {
+  /**
+   * The id is a signature over everything that the challenge says. The nonce makes it one caller's own: what is on
+   * chain names the id's hash, so whoever was given the same id could present that payment as theirs.
+   */
+  function challengeOf({ amountBaseUnits, description, terms }: MppDemand, expires: string, nonce: string) {
     return Challenge.from({
       secretKey,
       realm,
@@ -84,14 +88,16 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
       request: { amount: amountBaseUnits.toString(), currency, methodDetails: { chainId }, recipient },
       description,
       expires: expires as `${number}-${number}-${number}T${string}`,
-      meta: { terms },
+      meta: { terms, nonce },
     });
   }
 
-  /** What this very request would be asked, with the credential's own time, must be what the credential answers. */
+  /** What this very request would be asked, with the credential's own time and nonce, must be what it answers. */
   function requireAnswered(demand: MppDemand, { challenge }: Credential.Credential): string {
     const { id, expires } = challenge;
-    const asked = expires === undefined ? undefined : challengeOf(demand, expires);
+    const nonce = nonceOf(challenge);
+    const isOurs = expires !== undefined && nonce !== undefined;
+    const asked = isOurs ? challengeOf(demand, expires, nonce) : undefined;
     if (!asked || !sameText(asked.id, id) || !Challenge.verify(challenge, { secretKey })) {
       throw refused(
         new Errors.InvalidChallengeError({ reason: 'it was not issued for this request by this server' }),
@@ -208,7 +214,8 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
   return {
     readPayment,
     challenge(demand, problem = new Errors.PaymentRequiredError({ description: demand.description })) {
-      const challenge = challengeOf(demand, new Date(nowMs() + LIFETIME_MS).toISOString());
+      const expires = new Date(nowMs() + LIFETIME_MS).toISOString();
+      const challenge = challengeOf(demand, expires, randomBytes(NONCE_BYTES).toString('base64url'));
       return Promise.resolve({
         header: Challenge.serialize(challenge),
         body: problem.toProblemDetails(challenge.id),
@@ -252,6 +259,16 @@ function parse(presented: string): Credential.Credential {
     return Credential.deserialize(presented);
   } catch {
     throw refused(new Errors.MalformedCredentialError());
+  }
+}
+
+/** Of what we put into a challenge, the part that cannot be computed again; a credential carries it encoded. */
+function nonceOf({ opaque }: Challenge.Challenge): string | undefined {
+  try {
+    const nonce = opaque && PaymentRequest.deserialize(opaque)['nonce'];
+    return typeof nonce === 'string' ? nonce : undefined;
+  } catch {
+    return undefined;
   }
 }
 
