@@ -21,6 +21,12 @@ import { parseEncryptionKeys, parseWebhooks, type WebhookConfig } from './webhoo
 const DIALECT_NAMES = ['venice', 'mobula', 'dria', 'aitopup'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
 
+const PERMIT2_SETTINGS = ['off', 'on', 'sponsored'] as const;
+export type Permit2Setting = (typeof PERMIT2_SETTINGS)[number];
+
+const isPermit2Setting = (text: string): text is Permit2Setting =>
+  (PERMIT2_SETTINGS as readonly string[]).includes(text);
+
 /** Paid by MPP and not by x402. */
 const TEMPO_NETWORKS: readonly string[] = ['eip155:4217', 'eip155:42431'];
 
@@ -43,6 +49,9 @@ export interface Config extends FacilitatorSettings {
   evmPayTo: string;
   /** Gas keys; each is a lane with nonces of its own. */
   evmPrivateKeys: readonly string[];
+  permit2: Permit2Setting;
+  /** Lower-case addresses. */
+  walletFactories: readonly string[];
   /** Receiver on Tempo, in lower case. */
   tempoPayTo: string;
   svmPayTo: string;
@@ -114,6 +123,9 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
       'EVM_PRIVATE_KEY must be 0x and 64 hex digits, and a key of the curve; a list must not repeat one',
     );
   }
+  if (!isPermit2Setting(values.PERMIT2)) problems.push("PERMIT2 must be 'off', 'on' or 'sponsored'");
+  const walletFactories = parseList(values.ERC6492_FACTORIES).map(canonicalEvmAddress);
+  if (walletFactories.includes(undefined)) problems.push('ERC6492_FACTORIES must be a list of addresses');
   if (values.SVM_PAY_TO && !isSvmAddress(values.SVM_PAY_TO)) {
     problems.push('SVM_PAY_TO must be an address in base58, which has capital letters');
   }
@@ -144,6 +156,8 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     networks: [...new Set(parseList(values.NETWORKS))],
     evmPayTo: evmPayTo ?? '',
     evmPrivateKeys,
+    permit2: isPermit2Setting(values.PERMIT2) ? values.PERMIT2 : 'off',
+    walletFactories: walletFactories.filter(address => address !== undefined),
     tempoPayTo: tempoPayTo ?? '',
     svmPayTo: values.SVM_PAY_TO,
     svmPrivateKey: values.SVM_PRIVATE_KEY,

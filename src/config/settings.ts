@@ -16,6 +16,15 @@ export const SETTINGS = {
   },
   BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
   BASE_SEPOLIA_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base Sepolia node', secret: true },
+  PERMIT2: {
+    fallback: 'off',
+    about:
+      "'on': payments by Permit2 are taken too on EVM networks; 'sponsored': with our gas for the payer's allowance",
+  },
+  ERC6492_FACTORIES: {
+    fallback: '',
+    about: 'addresses of factories whose undeployed wallets we deploy when they pay, comma-separated',
+  },
   SVM_PAY_TO: { fallback: '', about: 'wallet that receives USDC on Solana' },
   SVM_PRIVATE_KEY: {
     fallback: '',

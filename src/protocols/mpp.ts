@@ -96,8 +96,8 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
   function requireAnswered(demand: MppDemand, { challenge }: Credential.Credential): string {
     const { id, expires } = challenge;
     const nonce = nonceOf(challenge);
-    const isOurs = expires !== undefined && nonce !== undefined;
-    const asked = isOurs ? challengeOf(demand, expires, nonce) : undefined;
+    const asked =
+      expires === undefined || nonce === undefined ? undefined : challengeOf(demand, expires, nonce);
     if (!asked || !sameText(asked.id, id) || !Challenge.verify(challenge, { secretKey })) {
       throw refused(
         new Errors.InvalidChallengeError({ reason: 'it was not issued for this request by this server' }),

@@ -84,5 +84,7 @@ export interface PaymentOption {
   maxTimeoutSeconds: number;
   /** What a client needs to sign, e.g. the EIP-712 name and version of the token. */
   extra: Record<string, string>;
+  /** Permit2 transfers are taken besides EIP-3009; `sponsored`: we pay for the payer's allowance. */
+  permit2?: { sponsored: boolean };
   solana?: SolanaTerms;
 }

@@ -59,8 +59,9 @@ interface Call {
 }
 
 function planOf(call: Call): { nonce: string; fault: FacilitatorFault } {
-  const { authorization } = call.paymentPayload.payload as { authorization: { nonce: string } };
-  return { nonce: authorization.nonce, fault: plans.get(authorization.nonce) ?? 'honest' };
+  const { authorization } = call.paymentPayload.payload as { authorization?: { nonce: string } };
+  const nonce = authorization?.nonce ?? '';
+  return { nonce, fault: plans.get(nonce) ?? 'honest' };
 }
 
 async function settle(call: Call, response: ServerResponse): Promise<void> {

@@ -1,6 +1,6 @@
 import { encodeBase64Json } from '../../lib/base64.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
-import { offerExtra, offeredNow } from '../../protocols/x402-offer.ts';
+import { offerExtensions, offerExtra, offeredNow } from '../../protocols/x402-offer.ts';
 import type { PaymentOption } from '../../topups/types.ts';
 import { PROOF_HEADERS } from './headers.ts';
 import { MINIMUM_TO_CONSUME, MINIMUM_TOPUP, SUGGESTED_TOPUP } from './limits.ts';
@@ -46,6 +46,7 @@ export function topupOffer(options: readonly PaymentOption[], nanoUsd: bigint): 
     const document = {
       x402Version: 2,
       accepts: offeredNow(options).map(option => requirement(option, nanoUsd)),
+      ...offerExtensions(options),
     };
     return { body: JSON.stringify(document), header: encodeBase64Json(document) };
   };
