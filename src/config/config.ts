@@ -71,6 +71,7 @@ export interface Config extends FacilitatorSettings {
   mppSecretKey: string;
   creditsPerUsd: bigint;
   sentTopups: TopupConfig;
+  /** Our own host first; a proof that names none of them is refused. */
   siwxDomains: readonly string[];
   /** CIDRs of the load balancers, or false. */
   trustProxy: false | string[];
@@ -143,7 +144,6 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
   if (values.ADMIN_API_KEY && !/^[\x21-\x7e]{32,256}$/.test(values.ADMIN_API_KEY)) {
     problems.push('ADMIN_API_KEY must be 32 to 256 characters without spaces');
   }
-  const domains = parseList(values.SIWX_DOMAINS);
   return {
     mode,
     host,
@@ -176,10 +176,16 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     mppSecretKey: values.MPP_SECRET_KEY,
     creditsPerUsd: /^\d+$/.test(values.CREDITS_PER_USD) ? BigInt(values.CREDITS_PER_USD) : 0n,
     sentTopups: parseTopups(values, problems),
-    siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
+    siwxDomains: signInDomains(publicOrigin, parseList(values.SIWX_DOMAINS)),
     trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
     rateLimits: values.RATE_LIMITS === 'on',
   };
+}
+
+/** Clients sign for the host that they reach us at, so no list of others may shut it out. */
+function signInDomains(publicOrigin: string, others: readonly string[]): string[] {
+  const own = publicOrigin ? [new URL(publicOrigin).hostname] : [];
+  return [...new Set([...own, ...others])];
 }
 
 function requireProduction(config: Config, problems: string[]): void {

@@ -77,7 +77,7 @@ export const SETTINGS = {
     about:
       'blocks before credit, JSON: network to least dollars to blocks or "final", e.g. {"eip155:8453":{"0":1,"1000":"final"}}',
   },
-  SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
+  SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name besides the host of PUBLIC_ORIGIN' },
   WALLET_PRIVATE_KEY: {
     fallback: '',
     about: 'EVM or Solana key that `topup-gateway topup` pays from; the server never reads it',

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
 import { invalidProof } from './proof-reasons.ts';
+import { opensLikeSignIn } from './siwx-message.ts';
 import { MAX_CLOCK_SKEW_MS, MAX_PROOF_AGE_MS, type ProofChecks, signInHost } from './wallet-proof.ts';
 
 /** An EVM wallet's signature (EIP-191) over a text of its own wording. */
@@ -35,6 +36,8 @@ export async function checkWalletMessage(
 ): Promise<CheckedMessage> {
   const wallet = canonicalEvmAddress(address);
   if (wallet === undefined) throw invalidProof('INVALID_WALLET');
+  // Whoever sees a sign-in, which is good for one request, would else have a key that is good for ever.
+  if (opensLikeSignIn(message)) throw invalidProof('INVALID_MESSAGE');
   const text = message.toLowerCase();
   const [firstLine = ''] = text.split(/\r?\n/, 1);
   const words = firstLine.split(WORDS).map(word => signInHost(word.replace(/[.:!?]+$/, '')));

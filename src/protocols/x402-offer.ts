@@ -1,3 +1,4 @@
+import { unavailable } from '../lib/errors.ts';
 import { SPONSORING_EXTENSION } from '../lib/permit2.ts';
 import { newMemo } from '../lib/svm-memo.ts';
 
@@ -62,4 +63,14 @@ export function offerExtra({ extra, solana }: OfferedOption): Record<string, str
   const feePayer = solana?.feePayer();
   if (feePayer === undefined) return { ...extra };
   return { ...extra, feePayer, memo: newMemo() };
+}
+
+/**
+ * As {@link offeredNow}, for an answer that clients pay: a 402 without any entry is no offer, and they give up on it.
+ * @throws GatewayError `unavailable` while nothing can be offered
+ */
+export function requireOffered<T extends OfferedOption>(options: readonly T[]): T[] {
+  const offered = offeredNow(options);
+  if (offered.length === 0) throw unavailable('a facilitator that pays the fee of payments');
+  return offered;
 }

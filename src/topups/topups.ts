@@ -1,4 +1,4 @@
-import { type Customer, resolveWallet } from '../customers/customers.ts';
+import type { Customer } from '../customers/customers.ts';
 import { asGatewayError, isConnectionLoss, isRefusedByLedger } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
@@ -10,6 +10,7 @@ import { countReverted, findPayment, moveToFacilitator, openPayment } from '../p
 import { comparePayments } from '../payments/same-payment.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
 import type { ExactPayment, PaymentKind } from '../ports/payment.ts';
+import { createOwners } from './owners.ts';
 import {
   addTo,
   claimed,
@@ -62,6 +63,7 @@ const LEASE_MARGIN_MS = 15_000;
  */
 export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<void> } {
   const { db, networks, settlement } = deps;
+  const { ownerOf, payerOf, claimantOf } = createOwners(db);
   const running = new Set<Promise<unknown>>();
 
   async function topUp(request: TopupRequest): Promise<TopupOutcome> {
@@ -117,26 +119,21 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
 
   /**
    * What was on the chain before it was shown to us is public, signature and all, and says nothing about who shows
-   * it. The money is not refused: it is plain credit of the wallet that paid, whoever presents it for whatever purchase.
+   * it. The money is not refused: it is plain credit of the wallet that paid, whoever presents it for whatever purchase,
+   * or else of who claimed it while it was a secret.
    */
   async function acceptPublic(
     request: TopupRequest,
     network: SettlementNetwork,
     fromBlock: bigint,
   ): Promise<TopupOutcome> {
-    const { payment, environment, source, customer } = request;
-    const bare: TopupRequest = { payment, environment, source };
-    const owner = await ownerOf(bare);
-    const outcome = await accept(bare, network, SETTLED_BY_OTHERS, fromBlock);
-    const isTheirs = customer === undefined || customer.accountId === owner.accountId;
-    return outcome.kind === 'credited' && !isTheirs ? { kind: 'conflict', settled: true } : outcome;
-  }
-
-  /** Who is credited: the caller's customer where the dialect knows one, else the paying wallet's own. */
-  async function ownerOf({ customer, environment, payment }: TopupRequest): Promise<Customer> {
-    return (
-      customer ?? (await resolveWallet(db, { environment, network: payment.network, address: payment.payer }))
-    );
+    const { payment, environment, source } = request;
+    const customer = (await claimantOf(request)) ?? (await payerOf(request));
+    const plain: TopupRequest = { payment, environment, source, customer };
+    const outcome = await accept(plain, network, SETTLED_BY_OTHERS, fromBlock);
+    const isTheirs = request.customer === undefined || request.customer.accountId === customer.accountId;
+    if (outcome.kind !== 'credited' || isTheirs) return outcome;
+    return { kind: 'conflict', settled: true, isOfPayer: true };
   }
 
   /** Each reverted payment cost us gas, and a wallet can make its payments revert at will. */
@@ -259,7 +256,9 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   /** What became of a payment, for who may know it. */
   async function repeat(request: TopupRequest, claim: PaymentClaim, stored: Payment): Promise<TopupOutcome> {
     if (!(await isSameOrder(request, claim, stored))) {
-      return { kind: 'conflict', settled: !isOpen(stored) };
+      const isPublic = stored.facilitator === SETTLED_BY_OTHERS && stored.state === 'credited';
+      const isOfPayer = isPublic && claim.accountId === (await payerOf(request)).accountId;
+      return { kind: 'conflict', settled: !isOpen(stored), ...(isOfPayer && { isOfPayer }) };
     }
     const { paymentId } = stored;
     if (stored.state === 'credited') {

@@ -52,8 +52,12 @@ export type TopupOutcome =
   | { kind: 'failed'; paymentId: string; reason: string; transaction: string | undefined }
   /** Refused before anything was sent; `reason` is an x402 error code. */
   | { kind: 'refused'; reason: string; message: string }
-  /** The payment belongs to another account; `settled` tells whether its outcome is known. */
-  | { kind: 'conflict'; settled: boolean };
+  /**
+   * The payment belongs to another account; `settled` tells whether its outcome is known. `isOfPayer`: it was on the
+   * chain before anybody showed it, so its money is plain credit of the wallet that paid. That follows from the chain
+   * and our rules, so it may be told.
+   */
+  | { kind: 'conflict'; settled: boolean; isOfPayer?: boolean };
 
 export interface Topups {
   /** @throws GatewayError `unavailable` when a part is down and nothing was submitted. */

@@ -5,7 +5,7 @@ import { encodeBase64Json } from '../../lib/base64.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import type { ExactPayment } from '../../ports/payment.ts';
-import { offerExtensions, offerExtra, offeredNow } from '../../protocols/x402-offer.ts';
+import { offerExtensions, offerExtra, requireOffered } from '../../protocols/x402-offer.ts';
 import type { PaymentOption, TopupOutcome } from '../../topups/types.ts';
 import { ANSWER_TOKEN, newAnswerToken, requireSamePresenter } from './answer-token.ts';
 import { AGENT_RATE, BODY_LIMIT_BYTES } from './limits.ts';
@@ -132,7 +132,7 @@ function offerOf(
       description: operation.summary,
       mimeType: 'application/json',
     },
-    accepts: offeredNow(paymentOptions).map(option => ({
+    accepts: requireOffered(paymentOptions).map(option => ({
       scheme: option.scheme,
       network: option.network,
       amount: nanoToBaseUnits(priceNanoUsd, option.assetDecimals).toString(),

@@ -42,6 +42,14 @@ describe('the configuration', () => {
     });
   });
 
+  it.each([
+    ['', ['pay.example.com']],
+    ['api.venice.ai', ['pay.example.com', 'api.venice.ai']],
+    ['api.venice.ai, pay.example.com', ['pay.example.com', 'api.venice.ai']],
+  ])('lets wallets sign in for our own host, whatever SIWX_DOMAINS adds: %s', (SIWX_DOMAINS, domains) => {
+    expect(loadConfig('serve', { ...GOOD, SIWX_DOMAINS }).siwxDomains).toEqual(domains);
+  });
+
   it('reads confirmations by network and amount, and prints them as they were written', () => {
     const CONFIRMATIONS = '{"eip155:8453":{"0":2,"1000":"final"}}';
     const config = loadConfig('serve', { ...GOOD, CONFIRMATIONS });
