@@ -103,9 +103,9 @@ export function createForeignSettlements(deps: {
   async function answerUsed(payment: ExactPayment, reason: string): Promise<ForeignOutcome> {
     const { chain } = networkOf(payment).settlement;
     const fromBlock = chain.earliestSettlementBlock(await chain.currentBlock());
-    const proof = await chain.proveSettlement(payment, { transactions: [], fromBlock });
-    if (proof.kind === 'transferred') return { kind: 'duplicate', transaction: proof.transfer.transaction };
-    if (proof.kind !== 'impossible') return { kind: 'pending', transaction: undefined };
+    const proof = ofPayment(payment, await chain.proveSettlement(payment, { transactions: [], fromBlock }));
+    if (proof?.kind === 'transferred') return { kind: 'duplicate', transaction: proof.transfer.transaction };
+    if (proof?.kind !== 'impossible') return { kind: 'pending', transaction: undefined };
     return { kind: 'refused', reason, message: `the payment is spent already (${proof.reason})` };
   }
 
@@ -143,10 +143,11 @@ export function createForeignSettlements(deps: {
   /** A permission that was not consumed stays good until it ends: somebody else can have sent it since. */
   async function lookAgain(stored: ForeignSettlement): Promise<ForeignOutcome | undefined> {
     const { paymentId, signed, transaction } = stored;
-    const proof = await settlement.look(networkOf(signed).settlement, stored, {
+    const look = await settlement.look(networkOf(signed).settlement, stored, {
       transactions: [],
       fromBlock: stored.fromBlock,
     });
+    const proof = ofPayment(signed, look);
     if (proof?.kind === 'transferred') return book(paymentId, proof, transaction);
     const isOnItsWay = !proof || proof.kind === 'confirming' || (proof.kind === 'unknown' && proof.used);
     return isOnItsWay ? { kind: 'pending', transaction } : undefined;
@@ -162,7 +163,7 @@ export function createForeignSettlements(deps: {
       const own = await facilitator.transactionsOf(paymentId, signed.network);
       transaction = result.kind === 'submitted' ? result.transaction : (own.live[0] ?? transaction);
       const proof = await settlement.awaitProof(stored, { transactions: own.live }, deps.settleWaitMs);
-      return await book(paymentId, proof, transaction);
+      return await book(paymentId, ofPayment(signed, proof), transaction);
     } catch {
       return { kind: 'pending', transaction };
     }
@@ -210,6 +211,17 @@ export function createForeignSettlements(deps: {
       await Promise.allSettled(running);
     },
   };
+}
+
+/**
+ * Whoever signs can sign two permissions of one name, over different amounts, and send the smaller one in between. The
+ * seller is promised the amount that was shown, and only who is credited by the transfer itself may take another one.
+ */
+function ofPayment(payment: ExactPayment, proof: Look | undefined): Look | undefined {
+  if (proof?.kind !== 'transferred') return proof;
+  const { transaction, amountBaseUnits } = proof.transfer;
+  if (amountBaseUnits === payment.amountBaseUnits) return proof;
+  return { kind: 'impossible', reason: 'used_elsewhere', transaction };
 }
 
 function rethrow(error: unknown): never {
