@@ -57,16 +57,17 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
 
   async function proveSettlement(given: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
     const payment = requireKind(given, 'solana');
-    const isOld = (await currentSlot()) >= hint.fromBlock + EXPIRY_SLOTS;
-    const named = [...hint.transactions, ...(hint.reported ?? [])];
-    const proof = await readNamed(payment, named, isOld);
+    const { transactions, reported = [], fromBlock } = hint;
+    const isOld = (await currentSlot()) >= fromBlock + EXPIRY_SLOTS;
+    const proof =
+      (await readNamed(payment, transactions, isOld)) ?? (await readReported(payment, reported, isOld));
     if (proof) return proof;
     // While our own transaction waits for a block its status will tell; searching would only cost calls.
-    if (hint.transactions.length > 0 && !isOld) return NOT_SEEN;
-    const { signature } = await findInHistory(client, payment, { fromSlot: hint.fromBlock });
+    if (transactions.length > 0 && !isOld) return NOT_SEEN;
+    const { signature } = await findInHistory(client, payment, { fromSlot: fromBlock });
     const found = signature === undefined ? undefined : await readNamed(payment, [signature], isOld);
     if (found) return found;
-    return isOld ? proveExpiry(payment, named, hint.fromBlock) : NOT_SEEN;
+    return isOld ? proveExpiry(payment, hint) : NOT_SEEN;
   }
 
   /** What the named transactions prove; those that were never executed or carry another message prove nothing. */
@@ -90,23 +91,39 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
   }
 
   /**
+   * As {@link readNamed}, for what somebody else named: a short way to the transfer and nothing more. It may be
+   * replaced, made up or no signature at all, so nothing but a proof keeps the payment from being searched.
+   */
+  async function readReported(
+    payment: SolanaPayment,
+    signatures: readonly string[],
+    searchHistory: boolean,
+  ): Promise<SettlementProof | undefined> {
+    for (const signature of signatures) {
+      const proof = await readNamed(payment, [signature], searchHistory).catch(() => undefined);
+      if (proof && proof.kind !== 'unknown') return proof;
+    }
+    return undefined;
+  }
+
+  /**
    * Proof that the transaction will never be in a block: the blockhash is dead at a finalized block that is
    * surely younger than it, and that node's whole record up to there does not hold the transaction.
    */
   async function proveExpiry(
     payment: SolanaPayment,
-    named: readonly string[],
-    fromSlot: bigint,
+    { transactions, reported = [], fromBlock: fromSlot }: ProofHint,
   ): Promise<SettlementProof> {
     const { slot, valid } = await client.isBlockhashValid(payment.transaction.blockhash);
     if (valid || slot < fromSlot + EXPIRY_SLOTS) return NOT_SEEN;
     if ((await client.firstAvailableSlot()) > fromSlot) return NOT_SEEN;
     const search = await findInHistory(client, payment, { fromSlot, seenSlot: slot });
     if (search.signature !== undefined || !search.complete) return NOT_SEEN;
-    if (named.length > 0) {
-      const looked = await client.signatureStatuses(named, true);
-      if (looked.slot < slot || (await readNamed(payment, named, true))) return NOT_SEEN;
+    if (transactions.length > 0) {
+      const looked = await client.signatureStatuses(transactions, true);
+      if (looked.slot < slot || (await readNamed(payment, transactions, true))) return NOT_SEEN;
     }
+    if (await readReported(payment, reported, true)) return NOT_SEEN;
     return { kind: 'impossible', reason: 'expired' };
   }
 

@@ -1,0 +1,96 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createSvmChain } from '../../src/chains/svm-chain.ts';
+import { encodeBase58 } from '../../src/lib/svm-address.ts';
+import { decodeSigned } from '../../src/payments/signed-codec.ts';
+import { requireKind, type SolanaPayment } from '../../src/ports/payment.ts';
+import type { SvmClient } from '../../src/ports/svm-client.ts';
+import { fundedSolanaWallet } from '../support/solana.ts';
+import {
+  presentPayment,
+  type SolanaGateway,
+  solanaPaymentHeader,
+  startSolanaGateway,
+} from '../support/solana-gateway.ts';
+import { solanaNetwork, tokenAccountOf } from '../support/svm-transaction.ts';
+
+const network = solanaNetwork();
+
+let gateway: SolanaGateway;
+let client: SvmClient;
+
+beforeAll(async () => {
+  const svmClient = (made: SvmClient) => {
+    client = made;
+    return made;
+  };
+  gateway = await startSolanaGateway({ seams: { svmClient } });
+});
+
+afterAll(async () => {
+  await gateway.stop();
+});
+
+/** The chain as the gateway reads it, through a node with these differences. */
+function chainWith(changes: Partial<SvmClient> = {}) {
+  const receiver = { payTo: gateway.svmPayTo, tokenAccount: tokenAccountOf(gateway.svmPayTo) as string };
+  return createSvmChain(network, { ...client, ...changes }, receiver);
+}
+
+/** A payment that was made and credited. */
+async function settledPayment(): Promise<{ payment: SolanaPayment; fromBlock: bigint; transaction: string }> {
+  const wallet = await fundedSolanaWallet(gateway.chain, 100_000_000n);
+  const answer = await presentPayment(gateway, await solanaPaymentHeader(gateway, wallet, 10_000_000n));
+  expect(answer.statusCode, answer.body).toBe(200);
+  const { rows } = await gateway.sql.query<{ signed: unknown; from_block: string; transaction: string }>(
+    'SELECT signed, from_block, transaction FROM cell_0.payment WHERE payer = $1',
+    [wallet.address],
+  );
+  const [row] = rows;
+  if (!row) throw new Error('the payment is not stored');
+  return {
+    payment: requireKind(decodeSigned(row.signed), 'solana'),
+    fromBlock: BigInt(row.from_block),
+    transaction: row.transaction,
+  };
+}
+
+describe('a signature that a facilitator names', () => {
+  it.each([
+    ['is none', 'z'.repeat(66)],
+    ['is nobody’s', encodeBase58(new Uint8Array(64).fill(7))],
+  ])('and that %s keeps nobody from finding the payment', async (_, named) => {
+    const { payment, fromBlock, transaction } = await settledPayment();
+    const proof = await chainWith().proveSettlement(payment, {
+      transactions: [],
+      reported: [named],
+      fromBlock,
+    });
+    expect(proof).toMatchObject({
+      kind: 'transferred',
+      transfer: { transaction, amountBaseUnits: 10_000_000n },
+    });
+  });
+
+  it('and that is not confirmed is not waited for', async () => {
+    const { payment, fromBlock, transaction } = await settledPayment();
+    const named = encodeBase58(new Uint8Array(64).fill(8));
+    const signatureStatuses: SvmClient['signatureStatuses'] = async (signatures, searchHistory) => {
+      const answer = await client.signatureStatuses(signatures, searchHistory);
+      const processed = {
+        slot: fromBlock,
+        succeeded: true,
+        commitment: 'processed',
+        confirmations: 0,
+      } as const;
+      const statuses = answer.statuses.map((status, index) =>
+        signatures[index] === named ? processed : status,
+      );
+      return { ...answer, statuses };
+    };
+    const hint = { transactions: [], reported: [named], fromBlock };
+    expect(await chainWith({ signatureStatuses }).proveSettlement(payment, hint)).toMatchObject({
+      kind: 'transferred',
+      transfer: { transaction },
+    });
+  });
+});
