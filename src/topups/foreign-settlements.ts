@@ -14,6 +14,7 @@ import { comparePayments } from '../payments/same-payment.ts';
 import type { Environment } from '../ports/environment.ts';
 import type { Facilitator, VerifyResult } from '../ports/facilitator.ts';
 import type { ExactPayment } from '../ports/payment.ts';
+import { searchStart } from './search-start.ts';
 import type { Look, Settlement, SettlementNetwork } from './settlement.ts';
 
 /** One network on which we settle for others. */
@@ -45,8 +46,6 @@ export interface ForeignSettlements {
   /** The same payment by the same caller gets the same answer, by another one never a success. */
   settle(caller: string, payment: ExactPayment): Promise<ForeignOutcome>;
 }
-
-const HEAD_MARGIN_BLOCKS = 50n;
 
 /** Settles for others with the same steps as a top-up: verify, claim, store, send, prove; and never credits. */
 export function createForeignSettlements(deps: {
@@ -81,7 +80,8 @@ export function createForeignSettlements(deps: {
     const known = signed ? await answerKnown(caller, payment) : undefined;
     if (known) return known;
     const verdict = await verify(payment);
-    if (verdict.kind === 'valid') return (await answerKnown(caller, payment)) ?? accept(caller, payment);
+    if (verdict.kind === 'valid')
+      return (await answerKnown(caller, payment)) ?? accept(caller, payment, verdict.knownAt);
     if (verdict.kind === 'invalid') return { ...verdict, kind: 'refused' };
     return (await answerKnown(caller, payment)) ?? answerUsed(payment, verdict.reason);
   }
@@ -109,10 +109,14 @@ export function createForeignSettlements(deps: {
     return { kind: 'refused', reason, message: `the payment is spent already (${proof.reason})` };
   }
 
-  async function accept(caller: string, payment: ExactPayment): Promise<ForeignOutcome> {
+  async function accept(
+    caller: string,
+    payment: ExactPayment,
+    knownAt: bigint | undefined,
+  ): Promise<ForeignOutcome> {
     const { facilitator, environment, settlement: parts } = networkOf(payment);
     await facilitator.checkCapacity(payment.network);
-    const head = await parts.chain.currentBlock();
+    const fromBlock = await searchStart(parts.chain, payment, knownAt);
     const claim = await claimPayment(db, {
       identity: payment.identity,
       paymentId: newId(),
@@ -121,12 +125,7 @@ export function createForeignSettlements(deps: {
       cell: DEFAULT_CELL,
     });
     if (claim.accountId !== undefined) return { kind: 'duplicate', transaction: undefined };
-    const opened = {
-      paymentId: claim.paymentId,
-      caller,
-      signed: payment,
-      fromBlock: head > HEAD_MARGIN_BLOCKS ? head - HEAD_MARGIN_BLOCKS : 0n,
-    };
+    const opened = { paymentId: claim.paymentId, caller, signed: payment, fromBlock };
     if (!(await openForeignSettlement(db, { ...opened, environment }))) {
       return (await answerKnown(caller, payment)) ?? { kind: 'pending', transaction: undefined };
     }

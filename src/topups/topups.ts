@@ -10,6 +10,7 @@ import { countReverted, findPayment, moveToFacilitator, openPayment } from '../p
 import { comparePayments } from '../payments/same-payment.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
 import type { ExactPayment, PaymentKind } from '../ports/payment.ts';
+import { searchStart } from './search-start.ts';
 import {
   addTo,
   claimed,
@@ -27,9 +28,6 @@ export interface TopupDeps {
   /** How long a request waits for the chain before it answers that the outcome is not known yet. */
   settleWaitMs: number;
 }
-
-/** Blocks before the one we see that a transfer could still appear in, when nodes disagree about the newest. */
-const HEAD_MARGIN_BLOCKS = 50n;
 
 /** The x402 code for a payment whose identity is that of another one, which differs in what was signed or by whom. */
 const NAME_IN_USE = {
@@ -75,7 +73,10 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       if (repeated) return repeated;
       await network.ready();
       const verdict = await network.facilitators.verify(payment);
-      if (verdict.kind === 'valid') return await accept(request, network, verdict.facilitator);
+      if (verdict.kind === 'valid') {
+        const fromBlock = await searchStart(network.chain, payment, verdict.knownAt);
+        return await accept(request, network, { facilitator: verdict.facilitator, fromBlock });
+      }
       // Used by ourselves in the meantime, perhaps. And a contract wallet may judge its signature differently now than
       // when it was accepted.
       const known = signed && verdict.kind !== 'already_used' ? undefined : await answerRepetition(request);
@@ -126,7 +127,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const { payment, environment, source, customer } = request;
     const bare: TopupRequest = { payment, environment, source };
     const owner = await ownerOf(bare);
-    const outcome = await accept(bare, network, SETTLED_BY_OTHERS, fromBlock);
+    const outcome = await accept(bare, network, { facilitator: SETTLED_BY_OTHERS, fromBlock });
     const isTheirs = customer === undefined || customer.accountId === owner.accountId;
     return outcome.kind === 'credited' && !isTheirs ? { kind: 'conflict', settled: true } : outcome;
   }
@@ -144,34 +145,31 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     return reverted >= MAX_REVERTED;
   }
 
-  /** @param usedSince first block of a transfer that somebody else has sent already */
   async function accept(
     request: TopupRequest,
     network: SettlementNetwork,
-    facilitator: string,
-    usedSince?: bigint,
+    { facilitator, fromBlock }: Pick<OpenPayment, 'facilitator' | 'fromBlock'>,
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
-    const head = await network.chain.currentBlock();
+    const isUsed = facilitator === SETTLED_BY_OTHERS;
     const { customer: owner, purpose } = (await request.purchase?.prepare()) ?? {
       customer: await ownerOf(request),
       purpose: undefined,
     };
-    if (usedSince === undefined && (await isOverBudget(payment, owner))) return OVER_BUDGET;
+    if (!isUsed && (await isOverBudget(payment, owner))) return OVER_BUDGET;
     const claim = await claimPayment(db, {
       ...owner,
       identity: payment.identity,
       paymentId: newId(),
       environment,
     });
-    const margin = head > HEAD_MARGIN_BLOCKS ? head - HEAD_MARGIN_BLOCKS : 0n;
     const open: OpenPayment = {
       paymentId: claim.paymentId,
       cell: claim.cell,
       environment,
       signed: payment,
       purpose,
-      fromBlock: usedSince ?? margin,
+      fromBlock,
       facilitator,
       saidSettled: false,
     };
@@ -184,7 +182,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const created = await store(request, open, owner.accountId);
     if (created === 'unknown') return pending(claim.paymentId);
     if (!created) return inProgress(claim.paymentId);
-    return await settle(open, network, usedSince !== undefined);
+    return await settle(open, network, isUsed);
   }
 
   /**

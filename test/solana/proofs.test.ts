@@ -6,8 +6,10 @@ import { requireKind, type SolanaPayment } from '../../src/ports/payment.ts';
 import type { SvmClient } from '../../src/ports/svm-client.ts';
 import { fundedSolanaWallet } from '../support/solana.ts';
 import {
+  ownPaymentHeader,
   presentPayment,
   type SolanaGateway,
+  solanaCreditOf,
   solanaPaymentHeader,
   startSolanaGateway,
 } from '../support/solana-gateway.ts';
@@ -92,5 +94,45 @@ describe('a signature that a facilitator names', () => {
       kind: 'transferred',
       transfer: { transaction },
     });
+  });
+});
+
+describe('a blockhash that the finalized block does not know', () => {
+  it('is not called expired because the node that was asked at first lags behind', async () => {
+    const faults = { lagging: true, dropped: true };
+    const svmClient = (real: SvmClient): SvmClient => ({
+      ...real,
+      slot: async commitment => (await real.slot(commitment)) - (faults.lagging ? 400n : 0n),
+      send: wire => (faults.dropped ? Promise.resolve() : real.send(wire)),
+    });
+    const own = await startSolanaGateway({
+      seams: { svmClient, settleWaitMs: 1_500, reconcileEveryMs: 100 },
+      local: { finalizedAfterSlots: 80 },
+    });
+    try {
+      const wallet = await fundedSolanaWallet(own.chain, 100_000_000n);
+      const answer = await presentPayment(own, await ownPaymentHeader(own, wallet, 10_000_000n));
+      expect(answer.statusCode, answer.body).toBe(504);
+      Object.assign(faults, { lagging: false, dropped: false });
+      await expect
+        .poll(() => solanaCreditOf(own, wallet.address), { timeout: 15_000 })
+        .toEqual({ posted: '10000000000', transfers: 1 });
+    } finally {
+      await own.stop();
+    }
+  });
+
+  it('is not accepted from a facilitator while our own node does not know it', async () => {
+    const { payment } = await settledPayment();
+    const chain = chainWith({ isBlockhashValid: () => Promise.resolve({ slot: 7n, valid: false }) });
+    await expect(chain.currentBlock(payment)).rejects.toMatchObject({ code: 'unavailable' });
+    const asked: string[] = [];
+    const knowing = chainWith({
+      async isBlockhashValid(blockhash, commitment) {
+        asked.push(commitment);
+        return { ...(await client.isBlockhashValid(blockhash, commitment)), slot: 7n };
+      },
+    });
+    expect([await knowing.currentBlock(payment), asked]).toEqual([7n, ['confirmed']]);
   });
 });
