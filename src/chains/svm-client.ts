@@ -104,7 +104,7 @@ export function createSvmClient(options: SvmClientOptions): SvmClient {
       return entries.map(({ signature, slot, memo }) => ({
         signature,
         slot: BigInt(slot),
-        memo: memo ?? '',
+        memo: memo ?? undefined,
       }));
     },
     async transaction(signature) {

@@ -20,8 +20,8 @@ export interface SvmSignatureStatus {
 export interface SvmHistoryEntry {
   signature: string;
   slot: bigint;
-  /** Texts of its memos, as the node lists them. */
-  memo: string;
+  /** Texts of its memos, as the node lists them; undefined where it has none, or leaves them out of its lists. */
+  memo: string | undefined;
 }
 
 export interface SvmTokenBalance {

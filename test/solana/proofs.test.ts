@@ -97,6 +97,35 @@ describe('a signature that a facilitator names', () => {
   });
 });
 
+describe('a search of the history', () => {
+  const unlisted: SvmClient['history'] = async (account, page) =>
+    (await client.history(account, page)).map(entry => ({ ...entry, memo: undefined }));
+
+  it('finds the payment also where the node does not list memos', async () => {
+    const { payment, fromBlock, transaction } = await settledPayment();
+    const proof = await chainWith({ history: unlisted }).proveSettlement(payment, {
+      transactions: [],
+      fromBlock,
+    });
+    expect(proof).toMatchObject({ kind: 'transferred', transfer: { transaction } });
+  });
+
+  it('that could not read what it found proves nothing', async () => {
+    const { payment, fromBlock } = await settledPayment();
+    await gateway.chain.advanceSlots(700);
+    const hint = { transactions: [], fromBlock };
+    const unread = () => Promise.resolve(undefined);
+    expect(await chainWith({ transaction: unread }).proveSettlement(payment, hint)).toEqual({
+      kind: 'unknown',
+      used: false,
+    });
+    const hidden = chainWith({ history: unlisted, transaction: unread });
+    expect(await hidden.proveSettlement(payment, hint)).toEqual({ kind: 'unknown', used: false });
+    const never = { ...payment, identity: `${payment.identity.slice(0, -64)}${'0'.repeat(64)}` };
+    expect(await chainWith().proveSettlement(never, hint)).toEqual({ kind: 'impossible', reason: 'expired' });
+  });
+});
+
 describe('a blockhash that the finalized block does not know', () => {
   it('is not called expired because the node that was asked at first lags behind', async () => {
     const faults = { lagging: true, dropped: true };
