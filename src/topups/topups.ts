@@ -107,6 +107,8 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const fromBlock = network.chain.earliestSettlementBlock(await network.chain.currentBlock());
     const proof = await network.chain.proveSettlement(request.payment, { transactions: [], fromBlock });
     if (proof.kind === 'transferred') return acceptPublic(request, network, fromBlock);
+    // One node says that it is used, and the next, which lags behind, that it is not: its money may be with us.
+    if (proof.kind === 'unknown' && !proof.used) throw unavailable('a node that has seen the payment');
     const found = proof.kind === 'impossible' ? proof.reason : 'used too long ago to be found';
     return {
       kind: 'refused',
