@@ -173,8 +173,9 @@ export async function notePending(
 }
 
 /**
- * Hands an open payment to another facilitator, because the one that had it provably sent nothing.
- * @returns false when it is not open any more or somebody else has moved it
+ * Hands an open payment to another facilitator, because the one that had it provably sent nothing. A reconciler that
+ * has taken the payment on may have asked the old one since, so then it stays there.
+ * @returns false when it is not open any more or somebody else has moved it or works on it
  */
 export async function moveToFacilitator(
   db: Queryable,
@@ -185,7 +186,7 @@ export async function moveToFacilitator(
   const result = await db.query({
     name: `${cell}.move_payment_to_facilitator`,
     text: `UPDATE "${cell}".payment SET facilitator = $3, updated_at = now()
-           WHERE payment_id = $1 AND facilitator = $2 AND state = 'settling'`,
+           WHERE payment_id = $1 AND facilitator = $2 AND state = 'settling' AND attempts = 0`,
     values: [paymentId, move.from, move.to],
   });
   return result.rowCount === 1;

@@ -75,7 +75,7 @@ export function createReconciler(deps: ReconcilerDeps) {
     runOnce,
     /**
      * Starts the loop. Leases are ended first: what a crash of this process left open is nobody's work, and
-     * joining in on another replica's payment does no harm.
+     * joining in on another replica's payment does no harm: from the claim on it stays with its facilitator.
      */
     async start(): Promise<void> {
       for (const cell of deps.cells) await expireLeases(db, cell);
