@@ -292,11 +292,12 @@ export async function extendPurposeResult(
 /**
  * Takes open payments, and reverted ones that are to be looked at once more, whose time has come, so that no
  * other worker takes them for `leaseMs`.
+ * @param options.without lanes to leave alone, each as `<network> <facilitator>`
  */
 export async function claimOpenPayments(
   db: Queryable,
   cell: CellName,
-  options: { limit: number; leaseMs: number },
+  options: { limit: number; leaseMs: number; without: readonly string[] },
 ): Promise<Payment[]> {
   const result = await db.query<PaymentRow>({
     name: `${cell}.claim_open_payments`,
@@ -304,10 +305,10 @@ export async function claimOpenPayments(
            WHERE payment_id IN (
              SELECT payment_id FROM "${cell}".payment
              WHERE (state IN ('settling', 'pending', 'reversed') OR (state = 'failed' AND reason = 'reverted'))
-               AND due_at <= now()
+               AND due_at <= now() AND network || ' ' || facilitator <> ALL($3::text[])
              ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
            RETURNING ${PAYMENT_COLUMNS}`,
-    values: [options.limit, options.leaseMs],
+    values: [options.limit, options.leaseMs, options.without],
   });
   return result.rows.map(toPayment);
 }
