@@ -1,3 +1,4 @@
+import { unavailable } from '../lib/errors.ts';
 import { findTokenTransfer } from '../lib/svm-token.ts';
 import { readSvmTransaction } from '../lib/svm-transaction.ts';
 import type {
@@ -22,10 +23,14 @@ import { checkSvmSetup, type SvmReceiver } from './svm-setup.ts';
 const HEAD_MAX_AGE_MS = 1_000;
 
 /**
- * So long after a payment was accepted its blockhash has died: the core's margin for a head that was read a
- * little earlier, 150 blocks, and the same again for a node that had fallen behind.
+ * A finalized block so far after a search's first one is younger than the payment's blockhash, whatever node was asked
+ * when it was accepted: the search begins a few slots before a block that knew the blockhash. Only a block that is
+ * younger can tell that the blockhash is dead; to an older one it is unknown in the same words.
  */
 const EXPIRY_SLOTS = 350n;
+
+/** A blockhash lives for 150 blocks, so the transaction can be in a block that long before it was shown to us; some slots have none. */
+const LIFE_SLOTS = 300n;
 
 /** A block with this many on top is finalized; the number the network itself uses. */
 const FINALIZED_CONFIRMATIONS = 32;
@@ -55,18 +60,27 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     return head;
   }
 
+  /** A node that does not know the blockhash has fallen behind, or it is dead: then nothing is accepted. */
+  async function slotThatKnows(given: ExactPayment): Promise<bigint> {
+    const { blockhash } = requireKind(given, 'solana').transaction;
+    const { slot, valid } = await client.isBlockhashValid(blockhash, 'confirmed');
+    if (!valid) throw unavailable(`a ${network.title} node that knows the blockhash of the payment`);
+    return slot;
+  }
+
   async function proveSettlement(given: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
     const payment = requireKind(given, 'solana');
-    const isOld = (await currentSlot()) >= hint.fromBlock + EXPIRY_SLOTS;
-    const named = [...hint.transactions, ...(hint.reported ?? [])];
-    const proof = await readNamed(payment, named, isOld);
+    const { transactions, reported = [], fromBlock } = hint;
+    const isOld = (await currentSlot()) >= fromBlock + EXPIRY_SLOTS;
+    const proof =
+      (await readNamed(payment, transactions, isOld)) ?? (await readReported(payment, reported, isOld));
     if (proof) return proof;
     // While our own transaction waits for a block its status will tell; searching would only cost calls.
-    if (hint.transactions.length > 0 && !isOld) return NOT_SEEN;
-    const { signature } = await findInHistory(client, payment, { fromSlot: hint.fromBlock });
+    if (transactions.length > 0 && !isOld) return NOT_SEEN;
+    const { signature } = await findInHistory(client, payment, { fromSlot: fromBlock - LIFE_SLOTS });
     const found = signature === undefined ? undefined : await readNamed(payment, [signature], isOld);
     if (found) return found;
-    return isOld ? proveExpiry(payment, named, hint.fromBlock) : NOT_SEEN;
+    return isOld ? proveExpiry(payment, hint) : NOT_SEEN;
   }
 
   /** What the named transactions prove; those that were never executed or carry another message prove nothing. */
@@ -90,23 +104,40 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
   }
 
   /**
+   * As {@link readNamed}, for what somebody else named: a short way to the transfer and nothing more. It may be
+   * replaced, made up or no signature at all, so nothing but a proof keeps the payment from being searched.
+   */
+  async function readReported(
+    payment: SolanaPayment,
+    signatures: readonly string[],
+    searchHistory: boolean,
+  ): Promise<SettlementProof | undefined> {
+    for (const signature of signatures) {
+      const proof = await readNamed(payment, [signature], searchHistory).catch(() => undefined);
+      if (proof && proof.kind !== 'unknown') return proof;
+    }
+    return undefined;
+  }
+
+  /**
    * Proof that the transaction will never be in a block: the blockhash is dead at a finalized block that is
    * surely younger than it, and that node's whole record up to there does not hold the transaction.
    */
   async function proveExpiry(
     payment: SolanaPayment,
-    named: readonly string[],
-    fromSlot: bigint,
+    { transactions, reported = [], fromBlock }: ProofHint,
   ): Promise<SettlementProof> {
-    const { slot, valid } = await client.isBlockhashValid(payment.transaction.blockhash);
-    if (valid || slot < fromSlot + EXPIRY_SLOTS) return NOT_SEEN;
+    const { slot, valid } = await client.isBlockhashValid(payment.transaction.blockhash, 'finalized');
+    if (valid || slot < fromBlock + EXPIRY_SLOTS) return NOT_SEEN;
+    const fromSlot = fromBlock - LIFE_SLOTS;
     if ((await client.firstAvailableSlot()) > fromSlot) return NOT_SEEN;
     const search = await findInHistory(client, payment, { fromSlot, seenSlot: slot });
     if (search.signature !== undefined || !search.complete) return NOT_SEEN;
-    if (named.length > 0) {
-      const looked = await client.signatureStatuses(named, true);
-      if (looked.slot < slot || (await readNamed(payment, named, true))) return NOT_SEEN;
+    if (transactions.length > 0) {
+      const looked = await client.signatureStatuses(transactions, true);
+      if (looked.slot < slot || (await readNamed(payment, transactions, true))) return NOT_SEEN;
     }
+    if (await readReported(payment, reported, true)) return NOT_SEEN;
     return { kind: 'impossible', reason: 'expired' };
   }
 
@@ -160,7 +191,7 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     network: network.network,
     proveSettlement,
     standing,
-    currentBlock: currentSlot,
+    currentBlock: payment => (payment ? slotThatKnows(payment) : currentSlot()),
     earliestSettlementBlock: slot => (slot > network.lookbackSlots ? slot - network.lookbackSlots : 0n),
     checkSetup: () => checkSvmSetup(network, client, receiver),
   };

@@ -11,6 +11,7 @@ import { comparePayments } from '../payments/same-payment.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
 import type { ExactPayment, PaymentKind } from '../ports/payment.ts';
 import { createOwners } from './owners.ts';
+import { searchStart } from './search-start.ts';
 import {
   addTo,
   claimed,
@@ -28,9 +29,6 @@ export interface TopupDeps {
   /** How long a request waits for the chain before it answers that the outcome is not known yet. */
   settleWaitMs: number;
 }
-
-/** Blocks before the one we see that a transfer could still appear in, when nodes disagree about the newest. */
-const HEAD_MARGIN_BLOCKS = 50n;
 
 /** The x402 code for a payment whose identity is that of another one, which differs in what was signed or by whom. */
 const NAME_IN_USE = {
@@ -78,7 +76,10 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       if (repeated) return repeated;
       await network.ready();
       const verdict = await network.facilitators.verify(payment);
-      if (verdict.kind === 'valid') return await accept(request, network, verdict.facilitator);
+      if (verdict.kind === 'valid') {
+        const fromBlock = await searchStart(network.chain, payment, verdict.knownAt);
+        return await accept(request, network, { facilitator: verdict.facilitator, fromBlock });
+      }
       // Used by ourselves in the meantime, perhaps. And a contract wallet may judge its signature differently now than
       // when it was accepted.
       const known = signed && verdict.kind !== 'already_used' ? undefined : await answerRepetition(request);
@@ -109,6 +110,8 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const fromBlock = network.chain.earliestSettlementBlock(await network.chain.currentBlock());
     const proof = await network.chain.proveSettlement(request.payment, { transactions: [], fromBlock });
     if (proof.kind === 'transferred') return acceptPublic(request, network, fromBlock);
+    // One node says that it is used, and the next, which lags behind, that it is not: its money may be with us.
+    if (proof.kind === 'unknown' && !proof.used) throw unavailable('a node that has seen the payment');
     const found = proof.kind === 'impossible' ? proof.reason : 'used too long ago to be found';
     return {
       kind: 'refused',
@@ -130,7 +133,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const { payment, environment, source } = request;
     const customer = (await claimantOf(request)) ?? (await payerOf(request));
     const plain: TopupRequest = { payment, environment, source, customer };
-    const outcome = await accept(plain, network, SETTLED_BY_OTHERS, fromBlock);
+    const outcome = await accept(plain, network, { facilitator: SETTLED_BY_OTHERS, fromBlock });
     const isTheirs = request.customer === undefined || request.customer.accountId === customer.accountId;
     if (outcome.kind !== 'credited' || isTheirs) return outcome;
     return { kind: 'conflict', settled: true, isOfPayer: true };
@@ -142,34 +145,31 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     return reverted >= MAX_REVERTED;
   }
 
-  /** @param usedSince first block of a transfer that somebody else has sent already */
   async function accept(
     request: TopupRequest,
     network: SettlementNetwork,
-    facilitator: string,
-    usedSince?: bigint,
+    { facilitator, fromBlock }: Pick<OpenPayment, 'facilitator' | 'fromBlock'>,
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
-    const head = await network.chain.currentBlock();
+    const isUsed = facilitator === SETTLED_BY_OTHERS;
     const { customer: owner, purpose } = (await request.purchase?.prepare()) ?? {
       customer: await ownerOf(request),
       purpose: undefined,
     };
-    if (usedSince === undefined && (await isOverBudget(payment, owner))) return OVER_BUDGET;
+    if (!isUsed && (await isOverBudget(payment, owner))) return OVER_BUDGET;
     const claim = await claimPayment(db, {
       ...owner,
       identity: payment.identity,
       paymentId: newId(),
       environment,
     });
-    const margin = head > HEAD_MARGIN_BLOCKS ? head - HEAD_MARGIN_BLOCKS : 0n;
     const open: OpenPayment = {
       paymentId: claim.paymentId,
       cell: claim.cell,
       environment,
       signed: payment,
       purpose,
-      fromBlock: usedSince ?? margin,
+      fromBlock,
       facilitator,
       saidSettled: false,
     };
@@ -182,7 +182,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const created = await store(request, open, owner.accountId);
     if (created === 'unknown') return pending(claim.paymentId);
     if (!created) return inProgress(claim.paymentId);
-    return await settle(open, network, usedSince !== undefined);
+    return await settle(open, network, isUsed);
   }
 
   /**
