@@ -2,11 +2,14 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { Challenge, Credential, Errors, PaymentRequest, Receipt } from 'mppx';
 import { decodeFunctionData, keccak256 } from 'viem';
 import { Abis, Transaction } from 'viem/tempo';
-import { topicAddress } from '../lib/eip3009.ts';
 import type { Environment } from '../ports/environment.ts';
-import type { EvmClient, EvmLog } from '../ports/evm-client.ts';
 import type { TempoPayment } from '../ports/payment.ts';
+import type { TempoClient } from '../ports/tempo-client.ts';
 import { isBoundMemo } from './mpp-memo.ts';
+import { failed, refused } from './mpp-refusal.ts';
+import { readSentTransfer } from './mpp-sent.ts';
+
+export { MppRefusal, problemOf } from './mpp-refusal.ts';
 
 /** Where the money goes, and what the challenges are signed with. */
 export interface MppOptions {
@@ -20,7 +23,7 @@ export interface MppOptions {
   /** In lower case. */
   recipient: string;
   /** Reads what a payer has sent itself. */
-  client: EvmClient;
+  client: TempoClient;
 }
 
 /** What one request asks to be paid. */
@@ -31,12 +34,11 @@ export interface MppDemand {
   terms: string;
 }
 
-/** Why a credential is not taken: an error of MPP, which gives its own problem document. */
-export class MppRefusal extends Error {
-  constructor(readonly problem: Errors.PaymentError) {
-    super(problem.message);
-    this.name = 'MppRefusal';
-  }
+/** The payment of a request. */
+export interface MppPayment {
+  payment: TempoPayment;
+  /** Why it does not pay for what is asked, though its payer has sent the money: it may be credited and buys nothing. */
+  unfit?: string | undefined;
 }
 
 export interface MppProtocol {
@@ -46,9 +48,10 @@ export interface MppProtocol {
    * Reads the payment of a request.
    * @param authorization value of the header
    * @returns undefined when the header carries no MPP credential
-   * @throws MppRefusal for a credential that is not a payment of this demand, `unavailable`
+   * @throws MppRefusal for a credential that is no payment of this demand and has moved no money, GatewayError
+   * `settlement_pending` while the chain does not show what the payer has sent, `unavailable`
    */
-  readPayment(authorization: string | undefined, demand: MppDemand): Promise<TempoPayment | undefined>;
+  readPayment(authorization: string | undefined, demand: MppDemand): Promise<MppPayment | undefined>;
   /** Value of `Payment-Receipt`. */
   receipt(transaction: string, at: Date): string;
 }
@@ -70,6 +73,7 @@ const LIFETIME_MS = 5 * 60_000;
 const MAX_CREDENTIAL_LENGTH = 16_384;
 const NONCE_BYTES = 16;
 const HASH = /^0x[0-9a-fA-F]{64}$/;
+const AMOUNT = /^[0-9]{1,78}$/;
 
 /** Makes challenges and reads credentials of the method `tempo`, intent `charge`. Nothing is remembered between. */
 export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol {
@@ -96,8 +100,8 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
   function requireAnswered(demand: MppDemand, { challenge }: Credential.Credential): string {
     const { id, expires } = challenge;
     const nonce = nonceOf(challenge);
-    const isOurs = expires !== undefined && nonce !== undefined;
-    const asked = isOurs ? challengeOf(demand, expires, nonce) : undefined;
+    const asked =
+      expires === undefined || nonce === undefined ? undefined : challengeOf(demand, expires, nonce);
     if (!asked || !sameText(asked.id, id) || !Challenge.verify(challenge, { secretKey })) {
       throw refused(
         new Errors.InvalidChallengeError({ reason: 'it was not issued for this request by this server' }),
@@ -109,20 +113,28 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
   async function readPayment(
     authorization: string | undefined,
     demand: MppDemand,
-  ): Promise<TempoPayment | undefined> {
+  ): Promise<MppPayment | undefined> {
     const presented =
       authorization === undefined ? undefined : Credential.extractPaymentScheme(authorization);
     if (!presented) return undefined;
     if (presented.length > MAX_CREDENTIAL_LENGTH) throw refused(new Errors.MalformedCredentialError());
     const credential = parse(presented);
-    const challengeId = requireAnswered(demand, credential);
     const payload = (credential.payload ?? {}) as { type?: unknown; signature?: unknown; hash?: unknown };
-    const call = { demand, challengeId, presented, source: credential.source };
-    if (payload.type === 'transaction' && typeof payload.signature === 'string') {
-      return readSigned(payload.signature, call);
-    }
     if (payload.type === 'hash' && typeof payload.hash === 'string' && HASH.test(payload.hash)) {
-      return readSent(payload.hash.toLowerCase(), call);
+      // What it was asked then is what it has paid, whatever the price is now.
+      const asked = { ...demand, amountBaseUnits: amountOf(credential) ?? demand.amountBaseUnits };
+      const challengeId = requireAnswered(asked, credential);
+      return readSent(payload.hash.toLowerCase(), {
+        demand,
+        challengeId,
+        presented,
+        source: credential.source,
+      });
+    }
+    const challengeId = requireAnswered(demand, credential);
+    if (payload.type === 'transaction' && typeof payload.signature === 'string') {
+      const payment = readSigned(payload.signature, { demand, challengeId, presented });
+      return { payment };
     }
     throw refused(new Errors.InvalidPayloadError());
   }
@@ -131,7 +143,6 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
     demand: MppDemand;
     challengeId: string;
     presented: string;
-    source: string | undefined;
   }
 
   /** Pull: the payer is who signed the bytes, never who the credential says it is. */
@@ -167,34 +178,25 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
     }
   }
 
-  /** Push: the payer is whose money the token says has moved. */
-  async function readSent(hash: string, call: PresentedCall): Promise<TempoPayment> {
-    const { demand, challengeId, presented, source } = call;
-    const receipt = await client.receipt(hash);
-    const log = receipt?.succeeded
-      ? receipt.logs.find(each => isOurs(each) && isBoundMemo(each.topics[3] ?? '', { realm, challengeId }))
-      : undefined;
-    if (!log || BigInt(log.data) !== demand.amountBaseUnits) {
-      throw failed('the transaction has made no transfer of this amount for this challenge');
-    }
-    const payer = topicAddress(log.topics[1]);
-    if (source !== undefined && source.toLowerCase() !== `did:pkh:eip155:${chainId}:${payer}`) {
-      throw failed('the money did not come from the source of the credential');
-    }
-    return paymentOf(demand, payer, {
-      hash,
-      validBefore: 0n,
-      memo: log.topics[3] ?? '',
-      credential: presented,
+  /** Push: the payer is whose money the token says has moved. Neither expiry nor price matter to money that has. */
+  async function readSent(
+    hash: string,
+    { demand, challengeId, presented, source }: PresentedCall & { source: string | undefined },
+  ): Promise<MppPayment> {
+    const { payer, amountBaseUnits, memo, unfit } = await readSentTransfer(client, hash, {
+      token: currency,
+      recipient,
+      amountBaseUnits: demand.amountBaseUnits,
+      isMemo: text => isBoundMemo(text, { realm, challengeId }),
+      source,
+      chainId,
     });
-  }
-
-  function isOurs({ address, topics }: EvmLog): boolean {
-    return address === currency && topics.length === 4 && topicAddress(topics[2]) === recipient;
+    const transfer = { hash, validBefore: 0n, memo, credential: presented };
+    return { payment: paymentOf({ amountBaseUnits }, payer, transfer), unfit };
   }
 
   function paymentOf(
-    { amountBaseUnits }: MppDemand,
+    { amountBaseUnits }: Pick<MppDemand, 'amountBaseUnits'>,
     payer: string,
     transfer: TempoPayment['transfer'],
   ): TempoPayment {
@@ -272,21 +274,13 @@ function nonceOf({ opaque }: Challenge.Challenge): string | undefined {
   }
 }
 
+/** What the challenge of a credential says it asked for. */
+function amountOf({ challenge }: Credential.Credential): bigint | undefined {
+  const { amount } = challenge.request;
+  return typeof amount === 'string' && AMOUNT.test(amount) ? BigInt(amount) : undefined;
+}
+
 function sameText(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a), Buffer.from(b)];
   return left.length === right.length && timingSafeEqual(left, right);
-}
-
-function refused(problem: Errors.PaymentError): MppRefusal {
-  return new MppRefusal(problem);
-}
-
-function failed(reason: string): MppRefusal {
-  return refused(new Errors.VerificationFailedError({ reason }));
-}
-
-/** The problem of a payment that was refused or proved not to have moved money. */
-export function problemOf(reason: string, message?: string): Errors.PaymentError {
-  if (reason === 'payment-expired' || reason === 'expired') return new Errors.PaymentExpiredError();
-  return new Errors.VerificationFailedError({ reason: message ?? reason.replaceAll('_', ' ') });
 }

@@ -69,7 +69,9 @@ function schemaOf(operation: Operation, rail: MppRail) {
       400: problem('The query is malformed'),
       402: json('The challenge; no money moved', Problem, ['WWW-Authenticate'], PROBLEM_TYPE),
       ...Object.fromEntries(refusals),
-      409: problem('The payment belongs to another purchase'),
+      409: problem(
+        'The payment belongs to another purchase; or it was sent by its payer and is credit of the wallet now, because the rules forbid what it was for or it is of another amount',
+      ),
       503: json(
         'The outcome is not known yet, or a part is down: send the same credential again',
         Problem,
@@ -97,9 +99,9 @@ async function serve(
     return reply.code(402).header('WWW-Authenticate', header).type(PROBLEM_TYPE).send(JSON.stringify(body));
   }
   try {
-    const payment = await protocol.readPayment(request.headers.authorization, demand);
-    if (!payment) return await sendChallenge();
-    const outcome = await options.topups.topUp(paidCall(agents, call, { payment, environment }));
+    const presented = await protocol.readPayment(request.headers.authorization, demand);
+    if (!presented) return await sendChallenge();
+    const outcome = await options.topups.topUp(paidCall(agents, call, { ...presented, environment }));
     switch (outcome.kind) {
       case 'credited': {
         const { amountNanoUsd } = outcome;
