@@ -84,7 +84,8 @@ export function createTempoFacilitators(options: TempoFacilitatorOptions): Facil
   }
 
   return {
-    // Who signed was read from the signature itself, or from the token's event: there is nothing to forge.
+    // Who pays was recovered from a secp256k1 signature over these very bytes, or read from the token's event; another
+    // payer's would be another transaction with another name.
     verifySignature: payment =>
       Promise.resolve(requireKind(payment, 'tempo').network === `eip155:${chainId}`),
     verify,

@@ -1,13 +1,12 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { Challenge, Credential, Errors, PaymentRequest, Receipt } from 'mppx';
-import { decodeFunctionData, keccak256 } from 'viem';
-import { Abis, Transaction } from 'viem/tempo';
 import type { Environment } from '../ports/environment.ts';
 import type { TempoPayment } from '../ports/payment.ts';
 import type { TempoClient } from '../ports/tempo-client.ts';
 import { isBoundMemo } from './mpp-memo.ts';
-import { failed, refused } from './mpp-refusal.ts';
+import { refused } from './mpp-refusal.ts';
 import { readSentTransfer } from './mpp-sent.ts';
+import { readSignedTransfer } from './mpp-signed.ts';
 
 export { MppRefusal, problemOf } from './mpp-refusal.ts';
 
@@ -66,6 +65,12 @@ export interface MppRail {
   decimals: number;
 }
 
+/** A challenge that was issued here. */
+interface OwnChallenge {
+  id: string;
+  expires: string;
+}
+
 const METHOD = 'tempo';
 const INTENT = 'charge';
 const LIFETIME_MS = 5 * 60_000;
@@ -97,17 +102,20 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
   }
 
   /** What this very request would be asked, with the credential's own time and nonce, must be what it answers. */
-  function requireAnswered(demand: MppDemand, { challenge }: Credential.Credential): string {
+  function requireAnswered(demand: MppDemand, { challenge }: Credential.Credential): OwnChallenge {
     const { id, expires } = challenge;
     const nonce = nonceOf(challenge);
-    const asked =
-      expires === undefined || nonce === undefined ? undefined : challengeOf(demand, expires, nonce);
-    if (!asked || !sameText(asked.id, id) || !Challenge.verify(challenge, { secretKey })) {
+    if (
+      expires === undefined ||
+      nonce === undefined ||
+      !sameText(challengeOf(demand, expires, nonce).id, id) ||
+      !Challenge.verify(challenge, { secretKey })
+    ) {
       throw refused(
         new Errors.InvalidChallengeError({ reason: 'it was not issued for this request by this server' }),
       );
     }
-    return id;
+    return { id, expires };
   }
 
   async function readPayment(
@@ -123,39 +131,35 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
     if (payload.type === 'hash' && typeof payload.hash === 'string' && HASH.test(payload.hash)) {
       // What it was asked then is what it has paid, whatever the price is now.
       const asked = { ...demand, amountBaseUnits: amountOf(credential) ?? demand.amountBaseUnits };
-      const challengeId = requireAnswered(asked, credential);
-      return readSent(payload.hash.toLowerCase(), {
-        demand,
-        challengeId,
-        presented,
-        source: credential.source,
-      });
+      const challenge = requireAnswered(asked, credential);
+      const { source } = credential;
+      return readSent(payload.hash.toLowerCase(), { demand, challenge, presented, source });
     }
-    const challengeId = requireAnswered(demand, credential);
+    const challenge = requireAnswered(demand, credential);
     if (payload.type === 'transaction' && typeof payload.signature === 'string') {
-      const payment = readSigned(payload.signature, { demand, challengeId, presented });
-      return { payment };
+      return { payment: readSigned(payload.signature, { demand, challenge, presented }) };
     }
     throw refused(new Errors.InvalidPayloadError());
   }
 
   interface PresentedCall {
     demand: MppDemand;
-    challengeId: string;
+    challenge: OwnChallenge;
     presented: string;
   }
 
   /** Pull: the payer is who signed the bytes, never who the credential says it is. */
-  function readSigned(raw: string, { demand, challengeId, presented }: PresentedCall): TempoPayment {
-    const signed = deserialize(raw);
-    const memo = signed?.calls
-      .map(call => readTransfer(call, demand.amountBaseUnits))
-      .find(each => each !== undefined && isBoundMemo(each, { realm, challengeId }));
-    if (!signed || memo === undefined) {
-      throw failed('no transfer of this amount to this receiver is signed for this challenge');
-    }
-    if (signed.validBefore === 0n) throw failed('the transaction must expire');
-    const { hash, payer, validBefore } = signed;
+  function readSigned(raw: string, { demand, challenge, presented }: PresentedCall): TempoPayment {
+    const { amountBaseUnits } = demand;
+    const { id: challengeId, expires } = challenge;
+    const { payer, hash, validBefore, memo } = readSignedTransfer(raw, {
+      token: currency,
+      recipient,
+      amountBaseUnits,
+      isMemo: text => isBoundMemo(text, { realm, challengeId }),
+      chainId,
+      expires,
+    });
     return paymentOf(demand, payer, {
       hash,
       raw: raw.toLowerCase(),
@@ -165,24 +169,12 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
     });
   }
 
-  /** The memo of a call that moves exactly this amount to us; undefined for any other call. */
-  function readTransfer(call: SignedCall, amountBaseUnits: bigint): string | undefined {
-    if (call.to?.toLowerCase() !== currency || !call.data) return undefined;
-    try {
-      const { functionName, args } = decodeFunctionData({ abi: Abis.tip20, data: call.data });
-      if (functionName !== 'transferWithMemo') return undefined;
-      const [to, amount, memo] = args;
-      return to.toLowerCase() === recipient && amount === amountBaseUnits ? memo.toLowerCase() : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
   /** Push: the payer is whose money the token says has moved. Neither expiry nor price matter to money that has. */
   async function readSent(
     hash: string,
-    { demand, challengeId, presented, source }: PresentedCall & { source: string | undefined },
+    { demand, challenge, presented, source }: PresentedCall & { source: string | undefined },
   ): Promise<MppPayment> {
+    const challengeId = challenge.id;
     const { payer, amountBaseUnits, memo, unfit } = await readSentTransfer(client, hash, {
       token: currency,
       recipient,
@@ -229,31 +221,6 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
       );
     },
   };
-}
-
-interface SignedCall {
-  to?: string | undefined;
-  data?: `0x${string}` | undefined;
-}
-
-/** The parts of a signed Tempo transaction that matter; undefined for anything else. */
-function deserialize(
-  raw: string,
-): { hash: string; payer: string; validBefore: bigint; calls: readonly SignedCall[] } | undefined {
-  if (!/^0x76[0-9a-fA-F]*$/.test(raw)) return undefined;
-  try {
-    const transaction = Transaction.deserialize(raw as Transaction.TransactionSerializedTempo);
-    const { from, calls, validBefore, signature } = transaction;
-    if (!from || !signature || !calls) return undefined;
-    return {
-      hash: keccak256(raw as `0x${string}`),
-      payer: from.toLowerCase(),
-      validBefore: BigInt(validBefore ?? 0),
-      calls: calls.map(({ to, data }) => ({ to: to ?? undefined, data: data ?? undefined })),
-    };
-  } catch {
-    return undefined;
-  }
 }
 
 function parse(presented: string): Credential.Credential {
