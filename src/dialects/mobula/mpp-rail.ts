@@ -149,7 +149,8 @@ function answerInProblems(app: FastifyInstance): void {
     const { code, message, details, retryAfterSeconds } = error;
     if (retryAfterSeconds !== undefined) void reply.header('Retry-After', retryAfterSeconds);
     const status = STATUS[code];
-    const problem = { type: 'about:blank', title: code, status, detail: message, ...details };
+    // Extensions first: none of them may take the place of a member that RFC 9457 defines.
+    const problem = { ...details, type: 'about:blank', title: code, status, detail: message };
     return reply.code(status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
   });
 }

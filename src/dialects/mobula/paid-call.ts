@@ -61,6 +61,6 @@ export function notKnownYet({ paymentId }: { paymentId: string }): GatewayError 
   return new GatewayError(
     'settlement_pending',
     'the payment is still being settled; repeat the same request later and do not sign a new payment',
-    { details: { paymentId, status: `/payments/${paymentId}` }, retryAfterSeconds: PENDING_RETRY_SECONDS },
+    { details: { paymentId, statusUrl: `/payments/${paymentId}` }, retryAfterSeconds: PENDING_RETRY_SECONDS },
   );
 }

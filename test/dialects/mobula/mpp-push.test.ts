@@ -23,12 +23,19 @@ import { ledgerBreaks, movableClock } from './mobula-gateway.ts';
 
 const clock = movableClock();
 const hidden = new Set<string>();
+let isBlind = false;
 let gateway: TempoGateway;
 
 beforeAll(async () => {
   gateway = await startTempoGateway({
     clock,
     seams: {
+      settleWaitMs: 300,
+      chain: chain => ({
+        ...chain,
+        proveSettlement: (payment, hint) =>
+          isBlind ? Promise.resolve({ kind: 'unknown', used: false }) : chain.proveSettlement(payment, hint),
+      }),
       // A node behind the same URL that has not seen the newest block yet.
       evmClient: client => ({
         ...client,
@@ -134,6 +141,28 @@ describe('money that its payer has sent', () => {
     expect(early.headers.get('www-authenticate')).toBeNull();
     hidden.delete(hash);
     expect(await sendCredential(gateway, SUBSCRIBE, credential)).toMatchObject({ status: 200 });
+  });
+
+  it('is pending while it is not proven: a well-formed problem that says where to look', async () => {
+    const payer = await createPayer();
+    const { credential } = await push(payer, SUBSCRIBE);
+    isBlind = true;
+    const answer = await sendCredential(gateway, SUBSCRIBE, credential);
+    isBlind = false;
+    expect(answer).toMatchObject({
+      status: 503,
+      body: {
+        type: 'about:blank',
+        title: 'settlement_pending',
+        status: 503,
+        statusUrl: `/payments/${String(answer.body['paymentId'])}`,
+      },
+    });
+    const status = await fetch(`${gateway.origin}${String(answer.body['statusUrl'])}`);
+    expect(status.status).toBe(200);
+    await expect
+      .poll(async () => (await sendCredential(gateway, SUBSCRIBE, credential)).status, { timeout: 20_000 })
+      .toBe(200);
   });
 
   it('is taken from a wallet whose payments have failed again and again', async () => {
