@@ -5,6 +5,7 @@ import { assertNever } from '../../lib/assert.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import { type MppDemand, type MppRail, MppRefusal, problemOf } from '../../protocols/mpp.ts';
+import { markOffer } from '../../protocols/offer-mark.ts';
 import { logRefusal, STATUS } from './errors.ts';
 import { AGENT_RATE, BODY_LIMIT_BYTES } from './limits.ts';
 import { type Call, OPERATIONS, type Operation, type Query } from './operations.ts';
@@ -54,6 +55,7 @@ function schemaOf(operation: Operation, rail: MppRail) {
     description: `${operation.description} Without a credential: 402 with a challenge of the method tempo. With one of exactly that amount: it is settled, what was bought is applied, and both are done once, however often it is sent.`,
     headers: MppHeaders,
     querystring: operation.query,
+    ...markOffer('mpp', 1),
     'x-payment-info': {
       offers: [
         {

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { Challenge, Credential, Receipt } from 'mppx';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { decodeBase64Json } from '../../../src/lib/base64.ts';
 import { startGateway } from '../../support/gateway.ts';
 import {
   createTempoPayer,
@@ -159,10 +160,45 @@ describe('discovery', () => {
 
   it('names what is sold, and everything that it names answers an offer', async () => {
     const sold = (await (await fetch(`${origin}/.well-known/x402`)).json()) as { resources: string[] };
-    expect(sold.resources).toContain('http://127.0.0.1:4020/agent/x402/subscribe');
+    expect(sold.resources.map(url => new URL(url).pathname)).toEqual([
+      '/api/v1/x402/top-up',
+      '/agent/x402/subscription',
+      '/agent/x402/subscribe',
+      '/agent/x402/top-up',
+      '/agent/x402/api-keys/create',
+      '/agent/x402/api-keys/revoke',
+    ]);
+    for (const url of sold.resources) {
+      const { pathname, search } = new URL(url);
+      const method = pathname.startsWith('/agent/') ? 'GET' : 'POST';
+      const response = await fetch(`${origin}${pathname}${search}`, { method });
+      expect([url, response.status]).toEqual([url, 402]);
+      const offer = decodeBase64Json(response.headers.get('payment-required') ?? '') as {
+        accepts: unknown[];
+      };
+      expect(offer.accepts.length).toBeGreaterThan(0);
+    }
     const text = await (await fetch(`${origin}/llms.txt`)).text();
     expect(text).toContain('GET http://127.0.0.1:4020/agent/mpp/subscription');
     expect(text).toContain('POST http://127.0.0.1:4020/api/v1/x402/top-up');
+    const lines = [...text.matchAll(/^- (GET|POST|DELETE) http:\/\/127\.0\.0\.1:4020(\S+): .* \((.*)\)$/gm)];
+    expect(lines).toHaveLength(15);
+    for (const [line, method, route, protocol] of lines) {
+      const response = await fetch(`${origin}${route}`, { method: method ?? '' });
+      expect([line, response.status]).toEqual([line, protocol?.endsWith('with an API key') ? 401 : 402]);
+    }
+  });
+});
+
+describe('discovery without a way to pay by x402', () => {
+  it('names nothing that is sold by it', async () => {
+    const replica = await startGateway({ replicaOf: gateway, settings: { NETWORKS: TEMPO_TESTNET } });
+    const sold = await replica.app.inject({ url: '/.well-known/x402' });
+    expect(sold.json()).toEqual({ version: 1, resources: [] });
+    const text = (await replica.app.inject({ url: '/llms.txt' })).payload;
+    expect(text).toContain('/agent/mpp/subscription');
+    expect(text).not.toContain('(x402');
+    await replica.stop();
   });
 });
 
