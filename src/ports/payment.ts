@@ -59,6 +59,11 @@ export function requireKind<K extends PaymentKind>(
   return payment as Extract<ExactPayment, { kind: K }>;
 }
 
+/** Whether the money has moved before the payment was shown to us: then nothing about it can be refused any more. */
+export function isSentByPayer(payment: ExactPayment): boolean {
+  return payment.kind === 'tempo' && payment.transfer.raw === undefined;
+}
+
 /** EIP-3009 TransferWithAuthorization with its signature; addresses and hex are lower-case. */
 export interface Eip3009Authorization {
   from: string;

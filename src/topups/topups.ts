@@ -4,12 +4,12 @@ import type { CellName, Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { GatewayError, unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
-import { isOpen, type Payment } from '../payments/payment.ts';
+import { isOpen, type Payment, type Purpose, REFUSED } from '../payments/payment.ts';
 import { claimPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
 import { countReverted, findPayment, moveToFacilitator, openPayment } from '../payments/payment-store.ts';
 import { comparePayments } from '../payments/same-payment.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
-import type { ExactPayment, PaymentKind } from '../ports/payment.ts';
+import { type ExactPayment, isSentByPayer, type PaymentKind } from '../ports/payment.ts';
 import { createOwners } from './owners.ts';
 import { searchStart } from './search-start.ts';
 import {
@@ -145,6 +145,24 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     return reverted >= MAX_REVERTED;
   }
 
+  /**
+   * Who is credited and what is bought. What the rules forbid is not refused to a payer who has sent the money: it is
+   * credit of the paying wallet then, and the operator is told.
+   */
+  async function prepare(
+    request: TopupRequest,
+  ): Promise<{ customer: Customer; purpose: Purpose | undefined }> {
+    const { payment, purchase } = request;
+    if (!purchase) return { customer: await ownerOf(request), purpose: undefined };
+    try {
+      return await purchase.prepare();
+    } catch (error) {
+      if (!isSentByPayer(payment) || !isRefusal(error)) throw error;
+      const { terms } = purchase;
+      return { customer: await ownerOf(request), purpose: { kind: REFUSED, terms, reason: error.message } };
+    }
+  }
+
   async function accept(
     request: TopupRequest,
     network: SettlementNetwork,
@@ -152,11 +170,9 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
     const isUsed = facilitator === SETTLED_BY_OTHERS;
-    const { customer: owner, purpose } = (await request.purchase?.prepare()) ?? {
-      customer: await ownerOf(request),
-      purpose: undefined,
-    };
-    if (!isUsed && (await isOverBudget(payment, owner))) return OVER_BUDGET;
+    const { customer: owner, purpose } = await prepare(request);
+    const isSent = isUsed || isSentByPayer(payment);
+    if (!isSent && (await isOverBudget(payment, owner))) return OVER_BUDGET;
     const claim = await claimPayment(db, {
       ...owner,
       identity: payment.identity,
@@ -329,6 +345,11 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       await Promise.allSettled(running);
     },
   };
+}
+
+/** Whether the rules said no, and not a part that is down. */
+function isRefusal(error: unknown): error is GatewayError {
+  return error instanceof GatewayError && error.code !== 'unavailable' && error.code !== 'internal';
 }
 
 function pending(paymentId: string): TopupOutcome {

@@ -24,7 +24,7 @@ export interface Purchase {
    * Checks every rule of the business. Asked between verification and settlement, and not for a repetition, so
    * that nothing is refused after money moved and a lost answer can be had again.
    * @returns who is credited, and the purpose to store with the payment, of the same terms
-   * @throws GatewayError when the purchase is refused; no money moves then
+   * @throws GatewayError when the purchase is refused; no money moves then, unless the payer has sent it already
    */
   prepare(): Promise<{ customer: Customer; purpose: Purpose }>;
 }

@@ -8,6 +8,7 @@ import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import type { Environment } from '../../ports/environment.ts';
 import type { ExactPayment } from '../../ports/payment.ts';
+import { markOffer } from '../../protocols/offer-mark.ts';
 import type { PaymentOption } from '../../topups/types.ts';
 import { keyHolderOf, perHolder } from './authentication.ts';
 import { PENDING_RETRY_SECONDS, TOPUP_RATE } from './limits.ts';
@@ -75,7 +76,7 @@ export function topupRoute(app: FastifyInstance, options: DriaOptions, limiters:
   const onRequest = perHolder(limiters.perKey(TOPUP_RATE));
   app.post<{ Body: Static<typeof TopupRequest> }>(
     TOPUP_PATH,
-    { schema, onRequest },
+    { schema: { ...schema, ...markOffer('x402', ways.size) }, onRequest },
     async (request, reply) => {
       const holder = keyHolderOf(request);
       const nanoUsd = readAmount(request.body.amount);

@@ -5,6 +5,7 @@ import { assertNever } from '../../lib/assert.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import { type MppDemand, type MppRail, MppRefusal, problemOf } from '../../protocols/mpp.ts';
+import { markOffer } from '../../protocols/offer-mark.ts';
 import { logRefusal, STATUS } from './errors.ts';
 import { AGENT_RATE, BODY_LIMIT_BYTES } from './limits.ts';
 import { type Call, OPERATIONS, type Operation, type Query } from './operations.ts';
@@ -54,6 +55,7 @@ function schemaOf(operation: Operation, rail: MppRail) {
     description: `${operation.description} Without a credential: 402 with a challenge of the method tempo. With one of exactly that amount: it is settled, what was bought is applied, and both are done once, however often it is sent.`,
     headers: MppHeaders,
     querystring: operation.query,
+    ...markOffer('mpp', 1),
     'x-payment-info': {
       offers: [
         {
@@ -69,7 +71,9 @@ function schemaOf(operation: Operation, rail: MppRail) {
       400: problem('The query is malformed'),
       402: json('The challenge; no money moved', Problem, ['WWW-Authenticate'], PROBLEM_TYPE),
       ...Object.fromEntries(refusals),
-      409: problem('The payment belongs to another purchase'),
+      409: problem(
+        'The payment belongs to another purchase; or it was sent by its payer and is credit of the wallet now, because the rules forbid what it was for or it is of another amount',
+      ),
       503: json(
         'The outcome is not known yet, or a part is down: send the same credential again',
         Problem,
@@ -97,9 +101,9 @@ async function serve(
     return reply.code(402).header('WWW-Authenticate', header).type(PROBLEM_TYPE).send(JSON.stringify(body));
   }
   try {
-    const payment = await protocol.readPayment(request.headers.authorization, demand);
-    if (!payment) return await sendChallenge();
-    const outcome = await options.topups.topUp(paidCall(agents, call, { payment, environment }));
+    const presented = await protocol.readPayment(request.headers.authorization, demand);
+    if (!presented) return await sendChallenge();
+    const outcome = await options.topups.topUp(paidCall(agents, call, { ...presented, environment }));
     switch (outcome.kind) {
       case 'credited': {
         const { amountNanoUsd } = outcome;
@@ -147,7 +151,8 @@ function answerInProblems(app: FastifyInstance): void {
     const { code, message, details, retryAfterSeconds } = error;
     if (retryAfterSeconds !== undefined) void reply.header('Retry-After', retryAfterSeconds);
     const status = STATUS[code];
-    const problem = { type: 'about:blank', title: code, status, detail: message, ...details };
+    // Extensions first: none of them may take the place of a member that RFC 9457 defines.
+    const problem = { ...details, type: 'about:blank', title: code, status, detail: message };
     return reply.code(status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
   });
 }

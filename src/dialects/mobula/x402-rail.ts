@@ -5,6 +5,7 @@ import { encodeBase64Json } from '../../lib/base64.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import type { ExactPayment } from '../../ports/payment.ts';
+import { markOffer } from '../../protocols/offer-mark.ts';
 import { offerExtensions, offerExtra, requireOffered } from '../../protocols/x402-offer.ts';
 import type { PaymentOption, TopupOutcome } from '../../topups/types.ts';
 import { ANSWER_TOKEN, newAnswerToken, requireSamePresenter } from './answer-token.ts';
@@ -28,10 +29,10 @@ export function x402Rail(app: FastifyInstance, options: MobulaOptions, limiters:
       onRequest,
       handler: (request: FastifyRequest, reply: FastifyReply) => serve(options, operation, request, reply),
     };
-    app.route({ ...route, method: operation.method, schema: schemaOf(operation) });
+    const schema = { ...schemaOf(operation), ...markOffer('x402', options.paymentOptions.length) };
+    app.route({ ...route, method: operation.method, schema });
     // Both methods are in use for a revocation, and which of them a client takes is not in its hands.
     if (operation.method !== 'GET') {
-      const schema = schemaOf(operation);
       app.route({
         ...route,
         method: 'GET',

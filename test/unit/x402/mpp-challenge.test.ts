@@ -1,6 +1,6 @@
 import { Challenge } from 'mppx';
 import { expect, it } from 'vitest';
-import { createEvmClient } from '../../../src/chains/evm-client.ts';
+import { createTempoClient } from '../../../src/chains/tempo-client.ts';
 import { createMpp } from '../../../src/protocols/mpp.ts';
 
 const mpp = createMpp(
@@ -10,7 +10,7 @@ const mpp = createMpp(
     chainId: 42_431,
     currency: `0x20c0${'0'.repeat(36)}`,
     recipient: `0x${'1'.repeat(40)}`,
-    client: createEvmClient({
+    client: createTempoClient({
       network: 'eip155:42431',
       title: 'Tempo',
       rpcUrl: 'http://127.0.0.1:9',
