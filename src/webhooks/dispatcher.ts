@@ -87,8 +87,8 @@ export function createDispatcher(deps: DispatcherDeps) {
 
     async function deliver(delivery: ClaimedDelivery, endpoint: SigningEndpoint | undefined): Promise<void> {
       const { deliveryId, endpointId } = delivery;
-      slots.start(endpointId);
-      let timedOut = false;
+      const endAttempt = slots.start(delivery);
+      let heldMs = 0;
       try {
         if (!endpoint?.active) {
           await writer.write({ deliveryId, state: 'failed', attempt: undefined, waitMs: 0 });
@@ -97,36 +97,29 @@ export function createDispatcher(deps: DispatcherDeps) {
         const startedAtMs = clock.nowMs();
         const started = performance.now();
         const result = await attempt(delivery, endpoint);
-        timedOut = result.kind === 'failed' && result.error === 'timeout';
-        const made = describeAttempt(delivery, result, startedAtMs, performance.now() - started);
+        heldMs = performance.now() - started;
+        const made = describeAttempt(delivery, result, startedAtMs, heldMs);
         await writer.write(judge(deliveryId, made, deps.schedules[endpoint.kind]));
         if (made.http_status === GONE) await closeEndpoint(endpointId);
       } catch (error) {
         log.error({ deliveryId, err: error }, 'a webhook could not be attempted');
       } finally {
-        slots.end(endpointId, timedOut);
+        endAttempt(heldMs);
       }
     }
 
-    /** Claims what is due and starts it. @returns how many deliveries were started */
-    async function startDue(): Promise<number> {
-      const limit = slots.free();
-      if (limit <= 0) return 0;
-      const claimed = await claimDeliveries(pool, cell, {
-        limit,
-        leaseMs: LEASE_MS,
-        defaultSlots: slots.perEndpoint,
-        slots: slots.taken(),
-        ...at(),
-      });
-      if (claimed.length === 0) return 0;
+    /** Claims what is due and starts it. */
+    async function startDue(): Promise<void> {
+      const allowance = slots.allowance();
+      if (allowance.total === 0) return;
+      const claimed = await claimDeliveries(pool, cell, { allowance, leaseMs: LEASE_MS, ...at() });
+      if (claimed.length === 0) return;
       const endpoints = await readSigningEndpoints(pool, [...new Set(claimed.map(each => each.endpointId))]);
       for (const delivery of claimed) {
         const work = deliver(delivery, endpoints.get(delivery.endpointId));
         underWay.add(work);
         void work.finally(() => underWay.delete(work));
       }
-      return claimed.length;
     }
 
     return { startDue, fanOut: () => fanOut(pool, cell, at()) };
@@ -158,13 +151,6 @@ export function createDispatcher(deps: DispatcherDeps) {
     async stop(): Promise<void> {
       for (const loop of loops) await loop.stop();
       await Promise.all(underWay);
-    },
-    /** One round by hand: everything that is due is attempted when it resolves. */
-    async runOnce(): Promise<void> {
-      for (const dispatcher of dispatchers) {
-        while ((await dispatcher.fanOut()) > 0);
-        while ((await dispatcher.startDue()) > 0) await Promise.all(underWay);
-      }
     },
     /** Deletes events and deliveries that are older than the log reaches back. */
     async forgetOldEvents(): Promise<void> {
