@@ -42,6 +42,9 @@ export interface DispatcherDeps {
   at?: () => At;
 }
 
+/** `internal`: the attempt failed before anybody was called, for instance because the secret cannot be opened. */
+type AttemptOutcome = OutboundResult | { kind: 'failed'; error: 'internal' };
+
 /** Longer than an attempt can take with its storing; a process that died had its deliveries for so long. */
 const LEASE_MS = ATTEMPT_TIMEOUT_MS + 20_000;
 /** Between two looks while deliveries are under way, and while there is nothing to do. */
@@ -85,6 +88,16 @@ export function createDispatcher(deps: DispatcherDeps) {
       });
     }
 
+    /** @returns what came of it; an attempt that we could not make has failed, and is counted as any other */
+    async function tryAttempt(delivery: ClaimedDelivery, endpoint: SigningEndpoint): Promise<AttemptOutcome> {
+      try {
+        return await attempt(delivery, endpoint);
+      } catch (error) {
+        log.error({ deliveryId: delivery.deliveryId, err: error }, 'a webhook could not be attempted');
+        return { kind: 'failed', error: 'internal' };
+      }
+    }
+
     async function deliver(delivery: ClaimedDelivery, endpoint: SigningEndpoint | undefined): Promise<void> {
       const { deliveryId, endpointId } = delivery;
       const endAttempt = slots.start(delivery);
@@ -96,13 +109,14 @@ export function createDispatcher(deps: DispatcherDeps) {
         }
         const startedAtMs = clock.nowMs();
         const started = performance.now();
-        const result = await attempt(delivery, endpoint);
+        const outcome = await tryAttempt(delivery, endpoint);
         heldMs = performance.now() - started;
-        const made = describeAttempt(delivery, result, startedAtMs, heldMs);
+        const made = describeAttempt(delivery, outcome, startedAtMs, heldMs);
         await writer.write(judge(deliveryId, made, deps.schedules[endpoint.kind]));
         if (made.http_status === GONE) await closeEndpoint(endpointId);
       } catch (error) {
-        log.error({ deliveryId, err: error }, 'a webhook could not be attempted');
+        // The delivery has its result. The next one to this endpoint is told the same and closes it.
+        log.error({ endpointId, err: error }, 'a webhook that is gone could not be closed');
       } finally {
         endAttempt(heldMs);
       }
@@ -166,16 +180,16 @@ export function createDispatcher(deps: DispatcherDeps) {
 
 function describeAttempt(
   delivery: ClaimedDelivery,
-  result: OutboundResult,
+  outcome: AttemptOutcome,
   startedAtMs: number,
   durationMs: number,
 ): Attempt {
   return {
     n: delivery.attempts + 1,
     at: isoSeconds(new Date(startedAtMs)),
-    http_status: result.kind === 'answered' ? result.status : null,
+    http_status: outcome.kind === 'answered' ? outcome.status : null,
     duration_ms: Math.round(durationMs),
-    error: result.kind === 'failed' ? result.error : null,
+    error: outcome.kind === 'failed' ? outcome.error : null,
   };
 }
 

@@ -178,6 +178,43 @@ describe('a delivery', () => {
       });
   });
 
+  it('that cannot be signed is counted and ends, and is good for a replay later', async () => {
+    const owner = await createOwner();
+    const receiver = await receive();
+    const { secret } = await register(owner, receiver.url);
+    const ofOwner = [owner.accountId];
+    const { rows } = await gateway.sql.query<{ secret: string }>(
+      'SELECT secret FROM directory.webhook_endpoint WHERE account_id = $1',
+      ofOwner,
+    );
+    // As it is when the key that sealed it is missing.
+    await gateway.sql.query(
+      "UPDATE directory.webhook_endpoint SET secret = 'aes256gcm.' || repeat('x', 80) WHERE account_id = $1",
+      ofOwner,
+    );
+    await emit(owner);
+    await passPause(owner, 1);
+    await passPause(owner, 2);
+    const [failed] = await finalDeliveries(owner);
+    expect(failed?.state).toBe('failed');
+    expect(failed?.attempts.map(({ n, http_status, error }) => [n, http_status, error])).toEqual([
+      [1, null, 'internal'],
+      [2, null, 'internal'],
+      [3, null, 'internal'],
+    ]);
+    expect(receiver.arrivals).toEqual([]);
+    await gateway.sql.query('UPDATE directory.webhook_endpoint SET secret = $2 WHERE account_id = $1', [
+      ...ofOwner,
+      rows[0]?.secret,
+    ]);
+    await gateway.services.webhooks.replay(owner, failed?.id ?? '');
+    await arrived(receiver, 1);
+    const [arrival] = receiver.arrivals;
+    if (!arrival) throw new Error('nothing arrived');
+    const eventId = arrival.headers['webhook-id'];
+    expect(await verifiers.verify(arrival, secret)).toEqual({ stripe: eventId, standard: eventId });
+  });
+
   it('ends an endpoint that says 410', async () => {
     const owner = await createOwner();
     const receiver = await receive(410);
