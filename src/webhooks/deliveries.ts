@@ -1,4 +1,5 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
+import type { At } from './at.ts';
 import type { Endpoint } from './endpoints.ts';
 import type { StoredEvent } from './events.ts';
 import { type EventRow, toEvent } from './outbox.ts';
@@ -26,11 +27,6 @@ export interface ClaimedDelivery {
   /** Attempts made before. */
   attempts: number;
   event: StoredEvent;
-}
-
-/** The moment of a claim or a result: the database's own clock unless a test says otherwise. */
-export interface At {
-  now?: Date | undefined;
 }
 
 /** Queues an event for each endpoint that wants it, due at once. */

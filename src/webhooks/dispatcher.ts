@@ -5,9 +5,9 @@ import { type Loop, startLoop } from '../lib/loop.ts';
 import type { Sealer } from '../lib/sealed.ts';
 import type { Log } from '../ports/log.ts';
 import type { Outbound, OutboundResult } from '../ports/outbound.ts';
+import type { At } from './at.ts';
 import { ATTEMPT_TIMEOUT_MS, attemptDelivery } from './attempt.ts';
 import {
-  type At,
   type Attempt,
   type AttemptResult,
   type ClaimedDelivery,
@@ -128,7 +128,11 @@ export function createDispatcher(deps: DispatcherDeps) {
       if (allowance.total === 0) return;
       const claimed = await claimDeliveries(pool, cell, { allowance, leaseMs: LEASE_MS, ...at() });
       if (claimed.length === 0) return;
-      const endpoints = await readSigningEndpoints(pool, [...new Set(claimed.map(each => each.endpointId))]);
+      const endpoints = await readSigningEndpoints(
+        pool,
+        claimed.map(each => each.endpointId),
+        at(),
+      );
       for (const delivery of claimed) {
         const work = deliver(delivery, endpoints.get(delivery.endpointId));
         underWay.add(work);

@@ -2,7 +2,8 @@ import type { Pool } from 'pg';
 import type { CellName } from '../db/queryable.ts';
 import { withTransaction } from '../db/transaction.ts';
 import { newId } from '../lib/ids.ts';
-import { type At, insertDeliveries } from './deliveries.ts';
+import type { At } from './at.ts';
+import { insertDeliveries } from './deliveries.ts';
 import { findSubscribers, wants } from './endpoints.ts';
 import { hasWaitingEvents, lockWaitingEvents, markFannedOut } from './outbox.ts';
 
