@@ -29,19 +29,30 @@ export interface ClaimedDelivery {
   event: StoredEvent;
 }
 
-/** Queues an event for each endpoint that wants it, due at once. */
+export interface NewDelivery {
+  deliveryId: string;
+  eventId: string;
+  endpoint: Endpoint;
+  replayOf?: string;
+  /** Before the first attempt. */
+  waitMs: number;
+}
+
+/** Queues an event for each endpoint that wants it. */
 export async function insertDeliveries(
   db: Queryable,
   cell: CellName,
-  deliveries: readonly { deliveryId: string; eventId: string; endpoint: Endpoint; replayOf?: string }[],
+  deliveries: readonly NewDelivery[],
   at: At = {},
 ): Promise<void> {
   await db.query({
     name: `${cell}.insert_deliveries`,
     text: `INSERT INTO "${cell}".webhook_delivery
              (delivery_id, event_id, environment, endpoint_id, account_id, replay_of, due_at)
-           SELECT *, coalesce($7, clock_timestamp())
-           FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::uuid[])`,
+           SELECT id, event, environment, endpoint, account, replayed,
+             coalesce($8, clock_timestamp()) + wait_ms * interval '1 ms'
+           FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::uuid[], $7::bigint[])
+             d(id, event, environment, endpoint, account, replayed, wait_ms)`,
     values: [
       deliveries.map(each => each.deliveryId),
       deliveries.map(each => each.eventId),
@@ -49,6 +60,7 @@ export async function insertDeliveries(
       deliveries.map(each => each.endpoint.endpointId),
       deliveries.map(each => each.endpoint.accountId ?? null),
       deliveries.map(each => each.replayOf ?? null),
+      deliveries.map(each => each.waitMs),
       at.now ?? null,
     ],
   });

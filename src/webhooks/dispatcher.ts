@@ -14,21 +14,14 @@ import {
   claimDeliveries,
   dropPending,
 } from './deliveries.ts';
-import {
-  deactivateEndpoint,
-  type EndpointKind,
-  readSigningEndpoints,
-  type SigningEndpoint,
-} from './endpoints.ts';
+import { deactivateEndpoint, readSigningEndpoints, type SigningEndpoint } from './endpoints.ts';
 import { isoSeconds, renderEvent, sealContext } from './events.ts';
 import { fanOut } from './fan-out.ts';
 import { deleteOldEvents } from './outbox.ts';
 import { createResultWriter } from './result-writer.ts';
+import { type RetrySchedules, waitBefore } from './schedule.ts';
 import { secretContext } from './secrets.ts';
 import { createSlots } from './slots.ts';
-
-/** When each kind of endpoint is tried: seconds to wait before each attempt, from the end of the last one. */
-export type RetrySchedules = Readonly<Record<EndpointKind, readonly number[]>>;
 
 export interface DispatcherDeps {
   pool: Pool;
@@ -140,7 +133,7 @@ export function createDispatcher(deps: DispatcherDeps) {
       }
     }
 
-    return { startDue, fanOut: () => fanOut(pool, cell, at()) };
+    return { startDue, fanOut: () => fanOut(pool, cell, deps.schedules, at()) };
   }
 
   /** A receiver that says it is gone is not asked again, not even about what waits for it. */
@@ -201,7 +194,7 @@ function describeAttempt(
 function judge(deliveryId: string, attempt: Attempt, schedule: readonly number[]): AttemptResult {
   const status = attempt.http_status ?? 0;
   if (status >= 200 && status < 300) return { deliveryId, state: 'succeeded', attempt, waitMs: 0 };
-  const waitSeconds = status === GONE ? undefined : schedule[attempt.n];
-  if (waitSeconds === undefined) return { deliveryId, state: 'failed', attempt, waitMs: 0 };
-  return { deliveryId, state: 'pending', attempt, waitMs: waitSeconds * 1000 };
+  const waitMs = status === GONE ? undefined : waitBefore(attempt.n + 1, schedule);
+  if (waitMs === undefined) return { deliveryId, state: 'failed', attempt, waitMs: 0 };
+  return { deliveryId, state: 'pending', attempt, waitMs };
 }

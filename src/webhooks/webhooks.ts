@@ -179,7 +179,9 @@ export function createWebhooks(deps: WebhooksDeps): Webhooks {
     if (!endpoint.active) return { kind: 'invalid_url', message: 'the webhook is not active' };
     const refused = await outbound.check(endpoint.url);
     if (refused) return { kind: 'invalid_url', message: refused.message };
-    const again = { deliveryId: newId(), eventId: original.eventId, endpoint, replayOf: original.deliveryId };
+    const { eventId, deliveryId: replayOf } = original;
+    // Whoever asks for a replay waits for it: at once, also where the schedule begins with a wait.
+    const again = { deliveryId: newId(), eventId, endpoint, replayOf, waitMs: 0 };
     await insertDeliveries(db, cellOf(owner), [again]);
     const delivery = await findDelivery(db, cellOf(owner), owner, again.deliveryId);
     return delivery ? { kind: 'replayed', delivery: viewDelivery(delivery) } : { kind: 'not_found' };
