@@ -1,4 +1,4 @@
-import { orUnavailable } from '../db/pg-errors.ts';
+import { orUnavailable, violatesForeignKey } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import type { Clock } from '../lib/clock.ts';
 import { newId } from '../lib/ids.ts';
@@ -182,7 +182,13 @@ export function createWebhooks(deps: WebhooksDeps): Webhooks {
     const { eventId, deliveryId: replayOf } = original;
     // Whoever asks for a replay waits for it: at once, also where the schedule begins with a wait.
     const again = { deliveryId: newId(), eventId, endpoint, replayOf, waitMs: 0 };
-    await insertDeliveries(db, cellOf(owner), [again]);
+    try {
+      await insertDeliveries(db, cellOf(owner), [again]);
+    } catch (error) {
+      // The event has just become too old and is deleted, with this log entry.
+      if (violatesForeignKey(error, 'webhook_delivery_event_fkey')) return { kind: 'not_found' };
+      throw error;
+    }
     const delivery = await findDelivery(db, cellOf(owner), owner, again.deliveryId);
     return delivery ? { kind: 'replayed', delivery: viewDelivery(delivery) } : { kind: 'not_found' };
   }
