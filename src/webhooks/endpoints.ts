@@ -77,7 +77,20 @@ const toSigning = (row: SigningRow): SigningEndpoint => ({
   previousSecret: row.previous_secret ?? undefined,
 });
 
-/** Stores an endpoint. @returns undefined when its owner has `max` already. */
+/**
+ * Lets one caller at a time add to an owner's endpoints, until the transaction ends: each counts what the ones
+ * before have stored. The operator has no row that could be locked.
+ */
+export async function lockEndpointsOf(db: Queryable, owner: EndpointOwner): Promise<void> {
+  const name = owner.kind === 'operator' ? 'operator' : owner.customerId;
+  await db.query({
+    name: 'directory.lock_webhook_endpoints',
+    text: `SELECT pg_advisory_xact_lock(hashtextextended('webhook endpoints ' || $1, 0))`,
+    values: [`${owner.environment} ${name}`],
+  });
+}
+
+/** Stores an endpoint. The caller has locked its owner's. @returns undefined when there are `max` already. */
 export async function insertEndpoint(
   db: Queryable,
   owner: EndpointOwner,

@@ -1,5 +1,7 @@
+import type { Pool } from 'pg';
 import { orUnavailable, violatesForeignKey } from '../db/pg-errors.ts';
-import type { CellName, Queryable } from '../db/queryable.ts';
+import type { CellName } from '../db/queryable.ts';
+import { withTransaction } from '../db/transaction.ts';
 import type { Clock } from '../lib/clock.ts';
 import { newId } from '../lib/ids.ts';
 import type { Sealer } from '../lib/sealed.ts';
@@ -12,6 +14,7 @@ import {
   type EndpointOwner,
   insertEndpoint,
   listEndpoints,
+  lockEndpointsOf,
   replaceSecret,
   updateEndpoint,
 } from './endpoints.ts';
@@ -96,7 +99,7 @@ export interface Webhooks {
 }
 
 export interface WebhooksDeps {
-  db: Queryable;
+  db: Pool;
   /** The operator reads the deliveries of the first one. */
   cells: readonly [CellName, ...CellName[]];
   outbound: Outbound;
@@ -125,7 +128,10 @@ export function createWebhooks(deps: WebhooksDeps): Webhooks {
     }
     const sealed = sealer.seal(secret, secretContext(endpointId));
     const order = { endpointId, url, events, secret: sealed, max: MAX_ENDPOINTS };
-    const endpoint = await insertEndpoint(db, owner, order);
+    const endpoint = await withTransaction(db, async transaction => {
+      await lockEndpointsOf(transaction, owner);
+      return insertEndpoint(transaction, owner, order);
+    });
     return endpoint ? { kind: 'registered', endpoint: viewEndpoint(endpoint), secret } : { kind: 'too_many' };
   }
 

@@ -261,13 +261,6 @@ describe('receivers', () => {
     );
     await expect(crossed).rejects.toThrow(/webhook_endpoint_customer_fkey/);
   });
-
-  it('are at most ten', async () => {
-    const owner = await createOwner(gateway);
-    for (let n = 0; n < 10; n += 1) await register(gateway, owner, 'http://127.0.0.1:9/');
-    const order = { url: 'http://127.0.0.1:9/', events: ['balance.low'], verify: false };
-    expect(await gateway.services.webhooks.register(owner, order)).toEqual({ kind: 'too_many' });
-  });
 });
 
 describe('secrets', () => {
