@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildApp } from '../../../src/app.ts';
+import { DEFAULT_CELL } from '../../../src/db/queryable.ts';
+import { createLog } from '../../../src/http/log.ts';
+import { reconcileLedger } from '../../../src/ledger/reconcile.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import type { TestGateway } from '../../support/gateway.ts';
+import { call, createCaller, send, startAitopupGateway } from './aitopup-gateway.ts';
+
+let gateway: TestGateway;
+
+beforeAll(async () => {
+  gateway = await startAitopupGateway();
+});
+
+afterAll(async () => {
+  expect((await reconcileLedger(gateway.sql, DEFAULT_CELL)).breaks).toEqual([]);
+  await gateway?.stop();
+});
+
+describe('a voucher', () => {
+  const redeem = (code: unknown, customerId: string) =>
+    gateway.app.inject({
+      method: 'POST',
+      url: `/admin/v1/vouchers/${String(code)}/redeem`,
+      headers: { authorization: `Bearer ${gateway.config.adminApiKey}` },
+      payload: { customerId },
+    });
+
+  it('is redeemed once, for credit of a customer of any dialect', async () => {
+    const { apiKey } = await createCaller(gateway, { environment: 'live', cents: 5_000n });
+    const buyer = await gateway.services.createFundedKey({ dialect: 'dria', environment: 'live' });
+    const { data } = await send(gateway.app, apiKey, { amount_cents: 2_500 });
+    const code = data['voucher_code'];
+    const answers = await Promise.all([1, 2, 3].map(() => redeem(code, buyer.customerId)));
+    expect(answers.map(each => each.statusCode).toSorted((a, b) => a - b)).toEqual([200, 409, 409]);
+    expect(answers.find(each => each.statusCode === 200)?.json()).toEqual({
+      amountUsd: '25',
+      availableUsd: '25',
+      customerId: buyer.customerId,
+      environment: 'live',
+    });
+    const shown = await gateway.app.inject({
+      url: '/v1/credits/balance',
+      headers: { authorization: `Bearer ${buyer.apiKey}` },
+    });
+    expect(shown.json()).toMatchObject({ balance: 2_500 });
+    expect((await redeem(code, 'c0000000-0000-7000-8000-000000000000')).statusCode).toBe(404);
+    expect((await redeem('ATU-2222-2222-2222', buyer.customerId)).statusCode).toBe(404);
+    expect((await redeem('nonsense', buyer.customerId)).statusCode).toBe(404);
+  });
+
+  it('of staging is worth nothing in live', async () => {
+    const { apiKey } = await createCaller(gateway);
+    const live = await gateway.services.createFundedKey({ dialect: 'dria', environment: 'live' });
+    const { data } = await send(gateway.app, apiKey);
+    const answer = await redeem(data['voucher_code'], live.customerId);
+    expect(answer.statusCode).toBe(409);
+    expect(answer.json()).toMatchObject({ error: 'conflict' });
+  });
+
+  it('is nowhere in the database as it is, when there is a key', async () => {
+    const sealed = await startAitopupGateway({
+      replicaOf: gateway,
+      settings: { DATA_ENCRYPTION_KEY: Buffer.alloc(32, 3).toString('base64') },
+    });
+    const { apiKey } = await createCaller(sealed);
+    const { transaction_id: id, data } = await send(sealed.app, apiKey);
+    const { rows } = await sealed.sql.query<{ row: string }>(
+      `SELECT concat(t::text, o::text, v::text) AS row FROM cell_0.topup t
+       JOIN cell_0.outbox o USING (transaction_id) JOIN cell_0.voucher v USING (topup_id) WHERE t.transaction_id = $1`,
+      [id],
+    );
+    expect(rows).toHaveLength(1);
+    expect(rows[0]?.row).not.toContain(data['voucher_code']);
+    const shown = await call(sealed.app, `/topup/status/${id}`, { key: apiKey });
+    expect(shown.data['voucher_code']).toBe(data['voucher_code']);
+    await sealed.stop();
+  });
+
+  it('is in no line of the log, whatever is asked about it', async () => {
+    const { config, services } = gateway;
+    const lines: string[] = [];
+    const log = createLog('trace', { write: line => void lines.push(line) });
+    const app = await buildApp({ config, services, log, clock: systemClock });
+    const { apiKey, customerId } = await createCaller(gateway);
+    const { data } = await send(app, apiKey);
+    const url = `/admin/v1/vouchers/${String(data['voucher_code'])}/redeem`;
+    const headers = { authorization: `Bearer ${config.adminApiKey}` };
+    for (const method of ['GET', 'POST', 'DELETE'] as const) {
+      await app.inject({ method, url, headers, ...(method === 'POST' && { payload: { customerId } }) });
+      await app.inject({ method, url });
+      await app.inject({ method, url: `${url}/more`, headers });
+    }
+    await app.close();
+    expect(lines.length).toBeGreaterThan(18);
+    expect(lines.join('')).not.toContain(data['voucher_code']);
+  });
+});
