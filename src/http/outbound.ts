@@ -2,6 +2,7 @@ import { lookup as lookUpName } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import { Agent, request as send } from 'undici';
 import { withDeadline } from '../lib/deadline.ts';
+import { isStorableText } from '../lib/storable-text.ts';
 import { isLoopbackAddress, isPublicAddress } from './outbound-address.ts';
 
 type Refusal =
@@ -81,7 +82,7 @@ export function createOutbound(options: OutboundOptions) {
 
   function checkForm(text: string): Refusal | undefined {
     if (text.length > MAX_URL_LENGTH) return 'too_long';
-    if (!URL.canParse(text)) return 'malformed';
+    if (!isStorableText(text) || !URL.canParse(text)) return 'malformed';
     const url = new URL(text);
     if (url.username || url.password) return 'credentials';
     if (text.includes('#')) return 'fragment';

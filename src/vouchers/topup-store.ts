@@ -4,6 +4,7 @@ import type { Sealer } from '../lib/sealed.ts';
 import type { FailureReason } from '../ports/delivery-provider.ts';
 import type { Environment } from '../ports/environment.ts';
 import { sealContext } from '../webhooks/events.ts';
+import { isTransactionId } from './codes.ts';
 import type {
   Idempotency,
   SendOrder,
@@ -132,6 +133,7 @@ export async function findTopup(
   { customer: { cell, accountId } }: TopupSender,
   name: TopupName | { topupId: string },
 ): Promise<OwnedTopup | undefined> {
+  if ('transactionId' in name && !isTransactionId(name.transactionId)) return undefined;
   const [column, value] =
     'topupId' in name
       ? ['topup_id', name.topupId]

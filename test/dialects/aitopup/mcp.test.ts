@@ -99,6 +99,23 @@ describe('the MCP server', () => {
     expect((await post(gateway.app, apiKey, send(3))).statusCode).toBe(200);
     expect(await balance(gateway.app, apiKey)).toBe(99_000);
   });
+
+  it('refuses what cannot be stored or is nested too deeply', async () => {
+    const { apiKey } = await createCaller(gateway);
+    const use = (name: string, input: object) =>
+      post(gateway.app, apiKey, { ...useBalance(1), params: { name, arguments: input } });
+    for (const [name, input, code] of [
+      ['topup_send', { platform: 'claude', amount_cents: 1_000, reference: '\0' }, 2000],
+      ['topup_send', { platform: 'claude', amount_cents: 1_000, idempotency_key: '\0' }, 2000],
+      ['topup_status', { transaction_id: '\0' }, 3003],
+      ['topup_cancel', { transaction_id: '\ud800' }, 3003],
+    ] as const) {
+      expect((await use(name, input)).json()).toMatchObject({ result: { structuredContent: { code } } });
+    }
+    const list: unknown[] = [];
+    for (let n = 0, inner = list; n < 100; n += 1) inner.push((inner = []));
+    expect((await use('topup_balance', { list })).json()).toMatchObject({ code: 2000 });
+  });
 });
 
 const useBalance = (id: number) => ({
