@@ -13,6 +13,7 @@ import { type Delivered, deliverTopup, HoldLostError } from './deliver.ts';
 import { topupPayload } from './event-payload.ts';
 import { readSenderWallet, setBalanceAlert } from './sender-wallet.ts';
 import {
+  type Acceptance,
   acceptTopup,
   claimDueTopups,
   deleteOldAnswers,
@@ -21,6 +22,7 @@ import {
   listTopups,
   type OwnedTopup,
   postponeTopup,
+  readAnswer,
   storeAnswer,
 } from './topup-store.ts';
 import type {
@@ -120,7 +122,7 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
     );
     if (accepted.outcome === 'cap') return { kind: 'over_cap' };
     if (accepted.outcome === 'insufficient') return { kind: 'insufficient' };
-    if (accepted.outcome !== 'accepted') return answerKnown(sender, accepted);
+    if (accepted.outcome !== 'accepted') return answerKnown(sender, accepted, idempotency?.key);
     const walletNanoUsd = BigInt(accepted.available ?? '0');
     const topup = await findTopup(pool, sealer, sender, fresh);
     assert(topup, 'an accepted top-up is there');
@@ -142,13 +144,13 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
   /** The answer to a call whose name, or whose reference, was used before. */
   async function answerKnown(
     sender: TopupSender,
-    known: Awaited<ReturnType<typeof acceptTopup>>,
+    known: Acceptance,
+    idempotencyKey = '',
   ): Promise<SendOutcome> {
     if (known.outcome === 'repeated') {
       if (!known.same_request) return { kind: 'key_reused' };
-      if (known.status !== null && known.body !== null) {
-        return { kind: 'answered', answer: { status: known.status, body: known.body } };
-      }
+      const answer = readAnswer(sealer, sender, idempotencyKey, known);
+      if (answer) return { kind: 'answered', answer };
       if (Number(known.age_ms) < CALL_LEASE_MS) return { kind: 'in_progress' };
     }
     const topup = await findTopup(pool, sealer, sender, { topupId: known.existing ?? '' });
@@ -197,7 +199,7 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
 
   return {
     send: (sender, order, idempotency) => orUnavailable(send(sender, order, idempotency)),
-    rememberAnswer: (sender, key, answer) => orUnavailable(storeAnswer(pool, sender, key, answer)),
+    rememberAnswer: (sender, key, answer) => orUnavailable(storeAnswer(pool, sealer, sender, key, answer)),
     cancel: (sender, name) => orUnavailable(cancel(sender, name)),
     find: (sender, name) => orUnavailable(findTopup(pool, sealer, sender, name)),
     list: (sender, { limit, before }) => orUnavailable(listTopups(pool, sealer, sender, { limit, before })),

@@ -72,6 +72,7 @@ export interface Acceptance {
   existing: string | null;
   same_request: boolean | null;
   status: number | null;
+  /** Sealed. */
   body: string | null;
   age_ms: string | null;
 }
@@ -111,18 +112,36 @@ export async function acceptTopup(
   return rows[0];
 }
 
+/** What a stored answer belongs to (see `lib/sealed.ts`): it holds the code, which is money. */
+function answerContext({ keyId }: TopupSender, idempotencyKey: string): string {
+  return `answer ${keyId} ${idempotencyKey}`;
+}
+
+/** The answer that was stored for a call; undefined while there is none. */
+export function readAnswer(
+  sealer: Sealer,
+  sender: TopupSender,
+  idempotencyKey: string,
+  { status, body }: Acceptance,
+): StoredAnswer | undefined {
+  if (status === null || body === null) return undefined;
+  return { status, body: sealer.open(body, answerContext(sender, idempotencyKey)) };
+}
+
 /** Stores the first answer to a call; a later one changes nothing. */
 export async function storeAnswer(
   db: Queryable,
-  { keyId, customer: { cell } }: TopupSender,
+  sealer: Sealer,
+  sender: TopupSender,
   idempotencyKey: string,
   { status, body }: StoredAnswer,
 ): Promise<void> {
+  const { cell } = sender.customer;
   await db.query({
     name: `${cell}.store_topup_answer`,
     text: `UPDATE "${cell}".topup_call SET status = $3, body = $4
            WHERE key_id = $1 AND idempotency_key = $2 AND status IS NULL`,
-    values: [keyId, idempotencyKey, status, body],
+    values: [sender.keyId, idempotencyKey, status, sealer.seal(body, answerContext(sender, idempotencyKey))],
   });
 }
 

@@ -65,14 +65,22 @@ describe('a voucher', () => {
       settings: { DATA_ENCRYPTION_KEY: Buffer.alloc(32, 3).toString('base64') },
     });
     const { apiKey } = await createCaller(sealed);
-    const { transaction_id: id, data } = await send(sealed.app, apiKey);
-    const { rows } = await sealed.sql.query<{ row: string }>(
-      `SELECT concat(t::text, o::text, v::text) AS row FROM cell_0.topup t
-       JOIN cell_0.outbox o USING (transaction_id) JOIN cell_0.voucher v USING (topup_id) WHERE t.transaction_id = $1`,
-      [id],
+    const name = { 'idempotency-key': 'sealed' };
+    const first = await send(sealed.app, apiKey, {}, name);
+    const { transaction_id: id, data } = first;
+    const { rows } = await sealed.sql.query<{ name: string }>(
+      `SELECT format('%I.%I', table_schema, table_name) AS name FROM information_schema.tables
+       WHERE table_schema IN ('cell_0', 'directory') AND table_type = 'BASE TABLE'`,
     );
-    expect(rows).toHaveLength(1);
-    expect(rows[0]?.row).not.toContain(data['voucher_code']);
+    expect(rows.map(row => row.name)).toContain('cell_0.topup_call');
+    for (const table of rows) {
+      const found = await sealed.sql.query(`SELECT FROM ${table.name} t WHERE strpos(t::text, $1) > 0`, [
+        data['voucher_code'],
+      ]);
+      expect([table.name, found.rows.length]).toEqual([table.name, 0]);
+    }
+    const again = await send(sealed.app, apiKey, {}, name);
+    expect([again.text, again.headers['idempotent-replayed']]).toEqual([first.text, 'true']);
     const shown = await call(sealed.app, `/topup/status/${id}`, { key: apiKey });
     expect(shown.data['voucher_code']).toBe(data['voucher_code']);
     await sealed.stop();
