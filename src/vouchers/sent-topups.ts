@@ -39,8 +39,10 @@ export interface SentTopupDeps {
   pool: Pool;
   cells: readonly CellName[];
   sealer: Sealer;
-  /** Who delivers in each environment. */
-  providers: Readonly<Record<Environment, DeliveryProvider>>;
+  /** Who delivers what is sent now, in each environment. */
+  current: Readonly<Record<Environment, DeliveryProvider>>;
+  /** Everybody who may hold top-ups that were sent before: each is asked about its own alone. */
+  providers: readonly DeliveryProvider[];
   /** The customer of an account, whose wallet is topped up when no recipient is named. */
   ownerOf: (accountId: bigint) => Promise<string>;
   log: Log;
@@ -59,16 +61,26 @@ const MAX_FORGET_BATCHES = 1_000;
 
 /** The life of a top-up: accepted with a hold, then delivered, failed or cancelled, once. */
 export function createSentTopups(deps: SentTopupDeps): SentTopups & {
-  /** One round of the worker: brings what is due to its end. */
-  deliverDue(): Promise<void>;
+  /** Rounds of workers that bring what is due to its end; no provider holds up the top-ups of another. */
+  deliverDue: readonly (() => Promise<void>)[];
   forgetOldAnswers(): Promise<void>;
 } {
-  const { pool, sealer, providers, log } = deps;
+  const { pool, sealer, log } = deps;
+  const providers = new Map(deps.providers.map(provider => [provider.name, provider]));
 
   /** @returns what the provider says, or that it is not known when it broke its promise not to throw */
   async function ask(topup: OwnedTopup, ageMs: number): Promise<DeliveryOutcome> {
+    const provider = providers.get(topup.provider);
+    if (!provider) {
+      const { transactionId } = topup;
+      log.error(
+        { transactionId, provider: topup.provider },
+        'a top-up’s delivery provider is not configured',
+      );
+      return { kind: 'pending', retryAfterMs: LEASE_MS };
+    }
     try {
-      return await providers[topup.environment].deliver({ ...topup, ageMs });
+      return await provider.deliver({ ...topup, ageMs });
     } catch (error) {
       log.error({ transactionId: topup.transactionId, err: error }, 'a delivery provider failed');
       return { kind: 'pending', retryAfterMs: LEASE_MS };
@@ -112,7 +124,7 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
     idempotency: Idempotency | undefined,
   ): Promise<SendOutcome> {
     const { cell, customerId } = sender.customer;
-    const provider = providers[sender.environment];
+    const provider = deps.current[sender.environment];
     const fresh = { topupId: newId(), transactionId: mintTransactionId() };
     const accepted = await acceptTopup(
       pool,
@@ -185,8 +197,11 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
     return { kind: 'cancelled', topup: now, walletNanoUsd: await availableOf(sender) };
   }
 
-  async function deliverDueIn(cell: CellName): Promise<void> {
-    const due = await claimDueTopups(pool, sealer, cell, { limit: CLAIM_LIMIT, leaseMs: LEASE_MS });
+  /** @param provider undefined for the top-ups of those who are not here any more */
+  async function deliverDueIn(cell: CellName, provider: string | undefined): Promise<void> {
+    const known = [...providers.keys()];
+    const order = { provider, known, limit: CLAIM_LIMIT, leaseMs: LEASE_MS };
+    const due = await claimDueTopups(pool, sealer, cell, order);
     await Promise.all(
       due.map(async ({ topup, ageMs }) => {
         const owner = await deps.ownerOf(topup.accountId);
@@ -205,9 +220,9 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
     list: (sender, { limit, before }) => orUnavailable(listTopups(pool, sealer, sender, { limit, before })),
     wallet: sender => orUnavailable(readSenderWallet(pool, sender)),
     setAlert: (sender, below) => orUnavailable(setBalanceAlert(pool, sender, below)),
-    async deliverDue() {
-      for (const cell of deps.cells) await deliverDueIn(cell);
-    },
+    deliverDue: [...providers.keys(), undefined].map(provider => async () => {
+      for (const cell of deps.cells) await deliverDueIn(cell, provider);
+    }),
     async forgetOldAnswers() {
       for (const cell of deps.cells) {
         for (let batch = 0; batch < MAX_FORGET_BATCHES; batch += 1) {

@@ -186,14 +186,15 @@ export async function listTopups(
 }
 
 /**
- * Takes pending top-ups whose time has come, so that no other worker has them for `leaseMs`.
+ * Takes pending top-ups of one provider whose time has come, so that no other worker has them for `leaseMs`; of
+ * all providers but the known ones where none is named.
  * @returns them with their age by the database's clock
  */
 export async function claimDueTopups(
   db: Queryable,
   sealer: Sealer,
   cell: CellName,
-  options: { limit: number; leaseMs: number },
+  options: { provider: string | undefined; known: readonly string[]; limit: number; leaseMs: number },
 ): Promise<{ topup: OwnedTopup; ageMs: number }[]> {
   const { rows } = await db.query<TopupRow & { age_ms: string }>({
     name: `${cell}.claim_due_topups`,
@@ -201,9 +202,10 @@ export async function claimDueTopups(
            SET due_at = clock_timestamp() + $2 * interval '1 ms', attempts = attempts + 1
            WHERE topup_id IN (
              SELECT topup_id FROM "${cell}".topup WHERE state = 'pending' AND due_at <= clock_timestamp()
+               AND CASE WHEN $3::text IS NULL THEN provider <> ALL ($4::text[]) ELSE provider = $3 END
              ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
            RETURNING ${COLUMNS}, floor(extract(epoch FROM clock_timestamp() - created_at) * 1000)::bigint AS age_ms`,
-    values: [options.limit, options.leaseMs],
+    values: [options.limit, options.leaseMs, options.provider ?? null, options.known],
   });
   return rows.map(row => ({ topup: toTopup(row, sealer), ageMs: Number(row.age_ms) }));
 }
