@@ -19,6 +19,8 @@ export type Redemption =
   | { kind: 'unknown_customer' }
   /** A code of one environment is worth nothing in the other. */
   | { kind: 'wrong_environment' }
+  /** The recipient has what it stands for already: the code is a receipt. */
+  | { kind: 'delivered_outside' }
   | { kind: 'already_redeemed'; customerId: string; redeemedAt: Date };
 
 export interface Vouchers {
@@ -33,6 +35,7 @@ interface VoucherRow {
   wallet_cell: string;
   redeemed_at: Date | null;
   redeemed_customer_id: string | null;
+  asked: boolean;
 }
 
 /** Redeems codes out of the recipients' wallets, where their credit has waited since the delivery. */
@@ -69,6 +72,7 @@ export function createVouchers(deps: { pool: Pool; cells: readonly CellName[] })
       if (!voucher) return undefined;
       const { environment, redeemed_at: redeemedAt, redeemed_customer_id: redeemedBy } = voucher;
       if (redeemedAt && redeemedBy) return { kind: 'already_redeemed', customerId: redeemedBy, redeemedAt };
+      if (voucher.asked) return { kind: 'delivered_outside' };
       if (environment !== customer.environment) return { kind: 'wrong_environment' };
       await openAccount(db, customer.cell, { accountId: customer.accountId, environment });
       const amountNanoUsd = BigInt(voucher.amount);
@@ -93,8 +97,10 @@ export function createVouchers(deps: { pool: Pool; cells: readonly CellName[] })
 async function lockVoucher(db: Queryable, cell: CellName, codeHash: Buffer): Promise<VoucherRow | undefined> {
   const { rows } = await db.query<VoucherRow & Record<string, unknown>>({
     name: `${cell}.lock_voucher`,
-    text: `SELECT environment, amount, wallet_account_id, wallet_cell, redeemed_at, redeemed_customer_id
-           FROM "${cell}".voucher WHERE code_hash = $1 FOR NO KEY UPDATE`,
+    text: `SELECT v.environment, v.amount, v.wallet_account_id, v.wallet_cell, v.redeemed_at, v.redeemed_customer_id,
+             t.asked
+           FROM "${cell}".voucher v JOIN "${cell}".topup t USING (topup_id)
+           WHERE v.code_hash = $1 FOR NO KEY UPDATE OF v`,
     values: [codeHash],
   });
   return rows[0];

@@ -101,8 +101,9 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
   ): Promise<Delivered | undefined> {
     const outcome = await ask(topup, ageMs);
     if (outcome.kind === 'delivered') {
+      const { newBalanceNanoUsd } = outcome;
       try {
-        return await deliverTopup(pool, sealer, cell, topup, owner);
+        return await deliverTopup(pool, sealer, cell, { topup, owner, newBalanceNanoUsd });
       } catch (error) {
         if (!(error instanceof HoldLostError)) throw error;
         await fail(cell, topup, 'timeout');

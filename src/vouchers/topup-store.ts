@@ -28,6 +28,7 @@ export interface TopupRow {
   reference: string | null;
   metadata: Record<string, string>;
   provider: string;
+  asked: boolean;
   state: TopupState;
   failure_reason: FailureReason | null;
   voucher: string | null;
@@ -37,11 +38,16 @@ export interface TopupRow {
 }
 
 /** A top-up together with whose it is and who delivers it. */
-export type OwnedTopup = SentTopup & { accountId: bigint; provider: string };
+export type OwnedTopup = SentTopup & {
+  accountId: bigint;
+  provider: string;
+  /** Whether somebody outside delivers it. */
+  isOutside: boolean;
+};
 
 const COLUMNS =
   'topup_id, transaction_id, account_id, environment, platform, amount, recipient_email, reference, metadata, ' +
-  'provider, state, failure_reason, voucher, new_balance, created_at, updated_at';
+  'provider, asked, state, failure_reason, voucher, new_balance, created_at, updated_at';
 
 export function toTopup(row: TopupRow, sealer: Sealer): OwnedTopup {
   const context = sealContext(row.environment, row.transaction_id);
@@ -56,6 +62,7 @@ export function toTopup(row: TopupRow, sealer: Sealer): OwnedTopup {
     reference: row.reference ?? undefined,
     metadata: row.metadata,
     provider: row.provider,
+    isOutside: row.asked,
     state: row.state,
     failureReason: row.failure_reason ?? undefined,
     voucherCode: row.voucher === null ? undefined : sealer.open(row.voucher, context),
