@@ -54,6 +54,8 @@ export function adminVoucherRoutes(app: FastifyInstance, vouchers: Vouchers): vo
           });
         case 'wrong_environment':
           throw new GatewayError('conflict', 'the voucher and the customer are of different environments');
+        case 'recipient':
+          throw new GatewayError('conflict', 'this is a recipient’s wallet, and nobody can spend from it');
         case 'delivered_outside':
           throw new GatewayError('conflict', 'this was delivered by DELIVERY_URL; its code is a receipt');
         case 'unknown_customer':

@@ -1,19 +1,18 @@
 import type { Pool } from 'pg';
-import { type Customer, resolveRecipient } from '../customers/customers.ts';
+import { resolveRecipient } from '../customers/customers.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { withTransaction } from '../db/transaction.ts';
 import { openAccount } from '../ledger/accounts.ts';
 import { readBalance } from '../ledger/balances.ts';
-import { CONTRA } from '../ledger/chart.ts';
-import { addGrant } from '../ledger/grants.ts';
-import { applyOperations, type Overage } from '../ledger/spending.ts';
+import { captureBySource } from '../ledger/capture-by-source.ts';
+import { applyOperations } from '../ledger/spending.ts';
 import { isDone, type LedgerStatus } from '../ledger/status.ts';
 import { assert } from '../lib/assert.ts';
-import { newId } from '../lib/ids.ts';
 import type { Sealer } from '../lib/sealed.ts';
 import { sealContext } from '../webhooks/events.ts';
 import { hashVoucherCode, mintVoucherCode } from './codes.ts';
 import { topupPayload } from './event-payload.ts';
+import { lockBoth, passCredit, type Wallet } from './move-credit.ts';
 import { lockPendingTopup, type OwnedTopup } from './topup-store.ts';
 
 /** The sender's hold is not there any more, so there is nothing to deliver with. */
@@ -59,16 +58,17 @@ export async function deliverTopup(
 
   return withTransaction(pool, async db => {
     if (!(await lockPendingTopup(db, cell, topupId))) return undefined;
-    const newBalanceNanoUsd = topup.isOutside
+    const { newBalanceNanoUsd, promotionalNanoUsd } = topup.isOutside
       ? await chargeOnly(db, cell, delivery, wallet)
-      : await moveCredit(db, { cell, topup, wallet });
+      : await moveCredit(db, cell, topup, wallet);
     await db.query({
       name: `${cell}.deliver_topup`,
-      text: `SELECT "${cell}".deliver_topup($1, $2, $3, $4, $5, $6, $7)`,
+      text: `SELECT "${cell}".deliver_topup($1, $2, $3, $4, $5, $6, $7, $8)`,
       values: [
         topupId,
         voucher,
         hashVoucherCode(voucherCode),
+        promotionalNanoUsd,
         newBalanceNanoUsd,
         wallet.accountId,
         wallet.cell,
@@ -79,64 +79,44 @@ export async function deliverTopup(
   });
 }
 
-type Wallet = Pick<Customer, 'accountId' | 'cell'>;
-
-async function capture(
-  db: Queryable,
-  cell: CellName,
-  { accountId, topupId: id, amountNanoUsd }: OwnedTopup,
-  overage: Overage,
-): Promise<void> {
-  const [result] = await applyOperations(db, cell, [
-    { kind: 'capture', accountId, id, amountNanoUsd, overage },
-  ]);
-  assert(result, 'an operation has a result');
-  if (!isDone(result.status)) throw new HoldLostError(result.status);
+interface Charged {
+  newBalanceNanoUsd: bigint;
+  /** How much of the code's worth nobody paid for. */
+  promotionalNanoUsd: bigint;
 }
 
 /**
- * For what the recipient has already: it is charged for also when the hold has ended meanwhile.
- * @returns what the recipient has as far as it is known: what was said, or this on top of what is here
+ * For what the recipient has already: it is charged for also when the hold has ended meanwhile. The balance is what
+ * was said of it, else this on top of what is here.
  */
 async function chargeOnly(
   db: Queryable,
   cell: CellName,
   { topup, newBalanceNanoUsd }: Delivery,
   wallet: Wallet,
-): Promise<bigint> {
-  await capture(db, cell, topup, 'write_off');
-  if (newBalanceNanoUsd !== undefined) return newBalanceNanoUsd;
-  const here = await readBalance(db, wallet.cell, wallet.accountId);
-  return (here?.availableNanoUsd ?? 0n) + topup.amountNanoUsd;
+): Promise<Charged> {
+  const { accountId, topupId: id, amountNanoUsd } = topup;
+  const [result] = await applyOperations(db, cell, [
+    { kind: 'capture', accountId, id, amountNanoUsd, overage: 'write_off' },
+  ]);
+  assert(result, 'an operation has a result');
+  if (!isDone(result.status)) throw new HoldLostError(result.status);
+  if (newBalanceNanoUsd !== undefined) return { newBalanceNanoUsd, promotionalNanoUsd: 0n };
+  const here = (await readBalance(db, wallet.cell, wallet.accountId))?.availableNanoUsd ?? 0n;
+  return { newBalanceNanoUsd: here + amountNanoUsd, promotionalNanoUsd: 0n };
 }
 
-interface Move {
-  cell: CellName;
-  topup: OwnedTopup;
-  wallet: Wallet;
-}
-
-/** Both accounts are locked in ascending order, as everywhere. @returns the recipient's balance after it */
-async function moveCredit(db: Queryable, { cell, topup, wallet }: Move): Promise<bigint> {
-  const { accountId, amountNanoUsd } = topup;
-
-  async function grant(): Promise<bigint> {
-    const result = await addGrant(db, wallet.cell, {
-      accountId: wallet.accountId,
-      id: newId(),
-      amountNanoUsd,
-      source: 'paid',
-      contra: CONTRA.revenue,
-    });
-    assert(isDone(result.status), `the recipient's wallet takes the credit: ${result.status}`);
-    return result.availableNanoUsd;
-  }
-
-  if (accountId < wallet.accountId) {
-    await capture(db, cell, topup, 'refuse');
-    return grant();
-  }
-  const balance = await grant();
-  await capture(db, cell, topup, 'refuse');
-  return balance;
+/** From the sender to the recipient's wallet. */
+async function moveCredit(
+  db: Queryable,
+  cell: CellName,
+  { accountId, topupId: id, amountNanoUsd }: OwnedTopup,
+  wallet: Wallet,
+): Promise<Charged> {
+  await lockBoth(db, { cell, accountId }, wallet);
+  const captured = await captureBySource(db, cell, { accountId, id, amountNanoUsd });
+  if (!isDone(captured.status)) throw new HoldLostError(captured.status);
+  const { promotionalNanoUsd } = captured;
+  const newBalanceNanoUsd = await passCredit(db, wallet, { amountNanoUsd, promotionalNanoUsd });
+  return { newBalanceNanoUsd, promotionalNanoUsd };
 }
