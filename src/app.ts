@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import { ADMIN_PREFIX, adminApi } from './admin/admin-api.ts';
 import type { Config } from './config/config.ts';
-import { AITOPUP_PREFIX, aitopupDialect, aitopupMcp, MCP_PREFIX } from './dialects/aitopup/index.ts';
+import {
+  AITOPUP_PREFIX,
+  aitopupDialect,
+  aitopupMcp,
+  createCallCounter,
+  MCP_PREFIX,
+} from './dialects/aitopup/index.ts';
 import { DRIA_PREFIX, driaDialect } from './dialects/dria/index.ts';
 import { mobulaDialect } from './dialects/mobula/index.ts';
 import { veniceDialect } from './dialects/venice/index.ts';
@@ -104,7 +110,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       paymentOptions: services.paymentOptions,
       publicOrigin: config.publicOrigin,
       amountRange: config.sentTopups.amountRange,
-      rateLimits: config.rateLimits,
+      countCall: config.rateLimits ? createCallCounter() : undefined,
       clock: options.clock,
     };
     await app.register(aitopupDialect, { ...parts, prefix: AITOPUP_PREFIX });

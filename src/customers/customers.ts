@@ -106,6 +106,27 @@ export async function findCustomer(
   return row && toCustomer(row);
 }
 
+/** A customer by its id, in whichever environment. */
+export interface LockedCustomer extends Customer {
+  environment: Environment;
+  /** Whether it is the wallet of somebody who was sent top-ups, which nobody can spend from. */
+  isRecipient: boolean;
+}
+
+/** Finds a customer, which cannot be linked away until the end of the transaction. */
+export async function lockCustomer(db: Queryable, customerId: string): Promise<LockedCustomer | undefined> {
+  const { rows } = await db.query<CustomerRow & { environment: Environment; is_recipient: boolean }>({
+    name: 'directory.lock_customer',
+    text: `SELECT c.customer_id, c.account_id, c.cell, c.environment, EXISTS (
+             SELECT FROM directory.customer_identity i
+             WHERE i.customer_id = c.customer_id AND i.kind = 'recipient') AS is_recipient
+           FROM directory.customer c WHERE c.customer_id = $1 FOR KEY SHARE OF c`,
+    values: [customerId],
+  });
+  const [row] = rows;
+  return row && { ...toCustomer(row), environment: row.environment, isRecipient: row.is_recipient };
+}
+
 /** The customer that a wallet belongs to; undefined for a wallet never seen. */
 export async function findWallet(
   db: Queryable,

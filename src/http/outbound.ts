@@ -1,6 +1,7 @@
 import { isIP, type LookupFunction } from 'node:net';
 import { Agent, errors, request as send } from 'undici';
 import { DeadlineError, withDeadline } from '../lib/deadline.ts';
+import { isStorableText } from '../lib/storable-text.ts';
 import {
   type Address,
   createNameResolver,
@@ -84,7 +85,7 @@ export function createOutbound(options: OutboundOptions) {
 
   function checkForm(text: string): Refusal | undefined {
     if (text.length > MAX_URL_LENGTH) return 'too_long';
-    if (!URL.canParse(text)) return 'malformed';
+    if (!isStorableText(text) || !URL.canParse(text)) return 'malformed';
     const url = new URL(text);
     if (url.username || url.password) return 'credentials';
     if (text.includes('#')) return 'fragment';

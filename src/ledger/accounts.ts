@@ -27,3 +27,12 @@ export async function openAccount(
   assert(rows[0], 'open_account returns one row');
   return { status: ledgerStatus(rows[0].status) };
 }
+
+/** Locks an account until the end of the transaction; one that was never opened is not locked. */
+export async function lockAccount(db: Queryable, cell: CellName, accountId: bigint): Promise<void> {
+  await db.query({
+    name: `ledger_lock_account_${cell}`,
+    text: `SELECT FROM "${cell}".account WHERE account_id = $1 FOR NO KEY UPDATE`,
+    values: [accountId],
+  });
+}

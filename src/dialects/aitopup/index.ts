@@ -9,6 +9,7 @@ import type { AitopupOptions } from './options.ts';
 import { topupRoutes } from './topup-routes.ts';
 import { webhookRoutes } from './webhook-routes.ts';
 
+export { createCallCounter } from './authentication.ts';
 export { aitopupMcp, MCP_PREFIX } from './mcp.ts';
 export type { AitopupOptions } from './options.ts';
 

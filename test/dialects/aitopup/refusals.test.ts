@@ -176,6 +176,52 @@ const BODIES: Row[] = [
   ],
 ];
 
+const NUL = '\0';
+const HALF = '\ud800';
+const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
+const deep = `{"platform":"claude","amount_cents":1000,"more":${nested(20_000)}}`;
+
+/** What no database keeps, and what ends the stack of whoever reads it. */
+const UNSTORABLE: Row[] = [
+  ...[NUL, HALF].flatMap((x): Row[] => [
+    ['a reference', '/topup/send', { body: { ...good, reference: x } }, 400, 2000, 'malformed_request'],
+    ['a value', '/topup/send', { body: { ...good, metadata: { a: x } } }, 400, 2000, 'malformed_request'],
+    ['a name', '/topup/send', { body: { ...good, metadata: { [x]: 'a' } } }, 400, 2000, 'malformed_request'],
+    [
+      'an address',
+      '/topup/send',
+      { body: { ...good, recipient_email: `a${x}@example.org` } },
+      400,
+      2004,
+      'invalid_email',
+    ],
+    ['a cancelling', '/topup/cancel', { body: { transaction_id: x } }, 404, 3003, 'unknown_transaction'],
+    ['a cancelled reference', '/topup/cancel', { body: { reference: x } }, 400, 2000, 'malformed_request'],
+    [
+      'a webhook',
+      '/webhooks/register',
+      { body: { url: `https://8.8.8.8/${x}` } },
+      400,
+      5002,
+      'invalid_webhook_url',
+    ],
+  ]),
+  ['a path', '/topup/status/txn_%00', {}, 404, 3003, 'unknown_transaction'],
+  ['a page', '/topup/history?before=%00', {}, 400, 2000, 'malformed_request'],
+  ['a page of two names', '/topup/history?before=a&before=b', {}, 400, 2000, 'malformed_request'],
+  ['a filter', '/webhooks/deliveries?event=%00', {}, 400, 2000, 'malformed_request'],
+  ['another filter', '/webhooks/deliveries?transaction_id=%00', {}, 400, 2000, 'malformed_request'],
+  ['a depth', '/topup/send', { payload: deep }, 400, 2000, 'malformed_request'],
+  [
+    'an address whose small letters are longer',
+    '/topup/send',
+    { body: { ...good, recipient_email: `${'İ'.repeat(64)}@${'a.'.repeat(93)}org` } },
+    400,
+    2004,
+    'invalid_email',
+  ],
+];
+
 describe('a refusal is the envelope', () => {
   it.each(ROUTES)('of %s', async (_, path, request, status, code, reason) => {
     const answer = await call(gateway.app, path, request);
@@ -192,7 +238,7 @@ describe('a refusal is the envelope', () => {
     if (status === 405) expect(answer.headers['allow']).toEqual(expect.any(String));
   });
 
-  it.each(BODIES)('of %s', async (_, path, request, status, code, reason) => {
+  it.each([...BODIES, ...UNSTORABLE])('of %s', async (_, path, request, status, code, reason) => {
     const answer = await call(gateway.app, path, { key, ...request });
     expect(answer).toMatchObject({
       status,
