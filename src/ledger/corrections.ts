@@ -40,8 +40,9 @@ export async function refund(
 }
 
 /**
- * Undoes what is left of a debit, capture or grant. A grant whose credit is spent already is taken back in
- * full against its source; what the account no longer has is written off, never driven below what is held.
+ * Undoes what is left of a debit, capture or grant. A grant is taken back in full against its source: what was
+ * spent of it from other credit, what expired or was voided from where that went. What the account does not have,
+ * or holds, is written off, never driven below what is held; held credit of the grant ends with the hold.
  * @returns as {@link refund}.
  */
 export function reverseTransfer(

@@ -119,11 +119,13 @@ function fundingGrant(): model.ModelGrant {
     amount: FUNDS,
     remaining: FUNDS,
     forfeited: 0n,
+    voidedAmount: 0n,
     priority: 50,
     createdAt: 0,
     expiresAt: Number.POSITIVE_INFINITY,
     endsAt: Number.POSITIVE_INFINITY,
     voided: false,
+    reversed: false,
   };
 }
 
