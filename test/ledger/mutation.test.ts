@@ -2,12 +2,13 @@ import { Client, Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { type CellName, cellName } from '../../src/db/queryable.ts';
+import { readBalance } from '../../src/ledger/balances.ts';
 import { reconcileLedger } from '../../src/ledger/reconcile.ts';
 import { applyOperations } from '../../src/ledger/spending.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { runLoad } from './load.ts';
 import { expectModelAgrees } from './model-property.ts';
-import { createLedgerDatabase, type LedgerDatabase, openMany } from './support.ts';
+import { createLedgerDatabase, type LedgerDatabase, openFunded, openMany } from './support.ts';
 
 /** One change to one of the ledger's functions, whose newest text must have `find` exactly once. */
 interface Mutation {
@@ -192,5 +193,43 @@ describe('the model', () => {
     await expect(
       expectModelAgrees(database.pool, cell, { seed: 1, runs: 300, shrink: false }),
     ).rejects.toThrow();
+  });
+});
+
+describe('the database itself', () => {
+  const CARELESS: Mutation[] = [
+    {
+      of: 'admission',
+      find: 'WHEN available >= amount OR (kind = 1 AND argument = 2) THEN 0',
+      replace: 'WHEN true THEN 0',
+    },
+    { of: 'apply', find: 'short := r.amount - free - v_hold;', replace: 'short := 0;' },
+    {
+      of: 'apply_one',
+      find: 'short := greatest(v_amount - available - v_hold, 0);',
+      replace: 'short := 0;',
+    },
+  ];
+
+  it('refuses an overdraft that the functions let through', async () => {
+    const cell = await installMutant('mutant_careless', CARELESS);
+    const accountId = await openFunded(database.pool, cell, 10n);
+    const neighbour = await openFunded(database.pool, cell, 10n);
+    const target = () => ({ accountId, id: newId() });
+    const good = { kind: 'debit', accountId: neighbour, id: newId(), amountNanoUsd: 1n } as const;
+    for (const tooMuch of [
+      { kind: 'debit', ...target(), amountNanoUsd: 11n },
+      { kind: 'hold', ...target(), amountNanoUsd: 11n, lifetimeMs: 60_000 },
+    ] as const)
+      for (const operations of [[tooMuch], [tooMuch, good]])
+        await expect(applyOperations(database.pool, cell, operations)).rejects.toMatchObject({
+          code: '23514',
+          constraint: 'account_no_overdraft_check',
+        });
+    // What was careful by chance still works, and nobody is overdrawn.
+    const results = await applyOperations(database.pool, cell, [good]);
+    expect(results).toEqual([{ status: 'applied', availableNanoUsd: 9n }]);
+    expect((await readBalance(database.pool, cell, accountId))?.availableNanoUsd).toBe(10n);
+    expect((await reconcileLedger(database.pool, cell)).breaks).toEqual([]);
   });
 });
