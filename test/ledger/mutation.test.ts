@@ -117,6 +117,14 @@ describe('the load that finds what a mutation breaks', () => {
     expect(await troubleUnderLoad(cell)).not.toEqual([]);
   });
 
+  it('finds a missing lock of the rare operations', async () => {
+    const lock = 'PERFORM FROM account WHERE account_id = p_account';
+    const cell = await installMutant('mutant_rare_lock', [
+      { of: 'lock_account', find: `${lock} FOR NO KEY UPDATE;`, replace: `${lock};` },
+    ]);
+    expect(await troubleUnderLoad(cell)).not.toEqual([]);
+  });
+
   it('finds a lock that a filter around it takes away', async () => {
     const cell = await installMutant('mutant_filter', [
       {
