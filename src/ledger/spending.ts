@@ -11,7 +11,7 @@ interface Target {
   id: string;
 }
 
-/** What a capture may do beyond what is held. */
+/** What a capture may do beyond what is held. A permission and no content: a repetition is not compared by it. */
 export type Overage =
   /** Nothing: `exceeds_hold`, and `hold_expired` when the hold is gone. */
   | 'refuse'
@@ -23,7 +23,7 @@ export type Overage =
 export interface Debit extends Target {
   kind: 'debit';
   amountNanoUsd: bigint;
-  /** Books what is not there as a write-off instead of refusing: for service that was already given. */
+  /** Books what is not there as a write-off instead of refusing: for service that was already given. Not compared. */
   writeOff?: boolean;
 }
 

@@ -3,6 +3,7 @@ import { createBatcher } from '../../src/ledger/batcher.ts';
 import { adjust, setCreditLine, setFrozen } from '../../src/ledger/corrections.ts';
 import { addGrant, voidGrant } from '../../src/ledger/grants.ts';
 import { applyOperations, type SpendingOperation } from '../../src/ledger/spending.ts';
+import { STATUSES } from '../../src/ledger/status.ts';
 import { newId } from '../../src/lib/ids.ts';
 import {
   CELLS,
@@ -91,6 +92,34 @@ describe.each(CELLS)('%s', cell => {
       ].map(o => adjust(pool, cell, o)),
     );
     expect(adjusted.map(r => r.status)).toEqual(['replayed', 'conflict', 'conflict', 'conflict']);
+    // Credit that a reversal wrote off is collected by the payment's own SQL; it is not the same order.
+    const collecting = async (p_collects: boolean) => {
+      const { rows } = await pool.query<{ status: number }>(
+        `SELECT status FROM "${cell}".adjust($1, $2, $3, $4::smallint, $5, $6, NULL, $7)`,
+        [accountId, order.id, order.amountNanoUsd, order.contra, order.reason, order.actor, p_collects],
+      );
+      return STATUSES[rows[0]?.status ?? -1];
+    };
+    expect([await collecting(false), await collecting(true)]).toEqual(['replayed', 'conflict']);
     await expectSoundBooks(pool, cell);
+  });
+
+  it('does not compare what a charge was allowed to do beyond the money there, once it is done', async () => {
+    const accountId = await openFunded(database.pool, cell, 100n);
+    const debit = { kind: 'debit', accountId, id: newId(), amountNanoUsd: 130n, writeOff: true } as const;
+    const hold = { kind: 'hold', accountId, id: newId(), amountNanoUsd: 9n, lifetimeMs: 60_000 } as const;
+    await submit(hold);
+    expect([await submit(debit), await submit({ ...debit, writeOff: false })]).toEqual([
+      'applied',
+      'replayed',
+    ]);
+    const capture = { kind: 'capture', accountId, id: hold.id, amountNanoUsd: 12n } as const;
+    const overages = ['write_off', 'refuse', 'available', undefined] as const;
+    const captured = [];
+    for (const overage of overages)
+      captured.push(await submit({ ...capture, ...(overage ? { overage } : {}) }));
+    expect(captured).toEqual(['applied', 'replayed', 'replayed', 'replayed']);
+    expect(await submit({ ...capture, amountNanoUsd: 11n })).toBe('conflict');
+    await expectSoundBooks(database.pool, cell);
   });
 });
