@@ -12,7 +12,7 @@ import {
   solanaPaymentHeader,
   startSolanaGateway,
 } from '../support/solana-gateway.ts';
-import { newSigner, transfer } from '../support/svm-transaction.ts';
+import { newSigner, tokenAccountOf, transfer } from '../support/svm-transaction.ts';
 
 const NODE_DOWN = () => unavailable('the Solana node');
 
@@ -24,6 +24,10 @@ const faults = {
   statuses: false,
   /** The node was set up anew: it has no record of what was before. */
   forgetful: false,
+  /** A transaction that is in no block any more, as after a fork. */
+  undone: undefined as string | undefined,
+  /** Statuses come from a node without a record, everything else from one that has it all. */
+  mixed: false,
   beforeSend: undefined as (() => Promise<unknown>) | undefined,
 };
 
@@ -40,19 +44,29 @@ function faulty(client: SvmClient): SvmClient {
     async signatureStatuses(signatures, searchHistory) {
       if (faults.statuses) throw NODE_DOWN();
       const answer = await client.signatureStatuses(signatures, searchHistory);
-      return faults.forgetful ? { ...answer, statuses: signatures.map(() => undefined) } : answer;
+      const isUnknown = (signature: string) =>
+        faults.forgetful || faults.mixed || signature === faults.undone;
+      looks += searchHistory && signatures.some(isUnknown) ? 1 : 0;
+      const statuses = answer.statuses.map((status, index) =>
+        isUnknown(signatures[index] ?? '') ? undefined : status,
+      );
+      return { ...answer, statuses };
     },
-    transaction: signature => (faults.forgetful ? Promise.resolve(undefined) : client.transaction(signature)),
-    history: (...args) => (faults.forgetful ? Promise.resolve([]) : client.history(...args)),
-    async firstAvailableSlot() {
-      if (!faults.forgetful) return client.firstAvailableSlot();
-      looks += 1;
-      return client.slot('finalized');
+    transaction: signature =>
+      faults.forgetful || signature === faults.undone
+        ? Promise.resolve(undefined)
+        : client.transaction(signature),
+    async history(account, page) {
+      const entries = await client.history(account, page);
+      const isPayer = faults.mixed && account !== tokenAccountOf(gateway.svmPayTo);
+      if (faults.forgetful || isPayer) return [];
+      return entries.filter(({ signature }) => signature !== faults.undone);
     },
+    firstAvailableSlot: () => (faults.forgetful ? client.slot('finalized') : client.firstAvailableSlot()),
   };
 }
 
-/** How often a forgetful node was asked how far back its record goes. */
+/** How often a node was asked to search for a transaction that it does not know. */
 let looks = 0;
 
 const seams: Seams = {
@@ -81,6 +95,8 @@ afterEach(() => {
     sendDropped: false,
     statuses: false,
     forgetful: false,
+    undone: undefined,
+    mixed: false,
     beforeSend: undefined,
   });
 });
@@ -158,20 +174,39 @@ describe('an outage', () => {
       });
   });
 
-  it('after which the node has lost its record takes no credit back', async () => {
+  it.each(['forgetful', 'mixed'] as const)(
+    'after which a node has no record takes no credit back: %s',
+    async fault => {
+      const wallet = await newWallet();
+      const answer = await presentPayment(gateway, await solanaPaymentHeader(gateway, wallet, 10_000_000n));
+      expect(answer.statusCode, answer.body).toBe(200);
+      faults[fault] = true;
+      const before = looks;
+      await gateway.chain.advanceSlots(100);
+      await expect.poll(() => looks, WAIT).toBeGreaterThan(before + 2);
+      const isFinal = async () =>
+        (await gateway.sql.query('SELECT final_at FROM cell_0.payment WHERE payer = $1', [wallet.address]))
+          .rows[0].final_at !== null;
+      expect([(await paymentOf(wallet))?.state, await isFinal()]).toEqual(['credited', false]);
+      faults[fault] = false;
+      await expect.poll(isFinal, { timeout: 30_000 }).toBe(true);
+      expect(await solanaCreditOf(gateway, wallet.address)).toEqual({ posted: '10000000000', transfers: 1 });
+    },
+  );
+
+  it('that undoes the transfer takes its credit back, and gives it again when the transfer returns', async () => {
     const wallet = await newWallet();
     const answer = await presentPayment(gateway, await solanaPaymentHeader(gateway, wallet, 10_000_000n));
     expect(answer.statusCode, answer.body).toBe(200);
-    faults.forgetful = true;
-    await gateway.chain.advanceSlots(100);
-    await expect.poll(() => looks, WAIT).toBeGreaterThan(1);
-    const isFinal = async () =>
-      (await gateway.sql.query('SELECT final_at FROM cell_0.payment WHERE payer = $1', [wallet.address]))
-        .rows[0].final_at !== null;
-    expect([(await paymentOf(wallet))?.state, await isFinal()]).toEqual(['credited', false]);
-    faults.forgetful = false;
-    await expect.poll(isFinal, { timeout: 30_000 }).toBe(true);
-    expect(await solanaCreditOf(gateway, wallet.address)).toEqual({ posted: '10000000000', transfers: 1 });
+    const { rows } = await gateway.sql.query('SELECT transaction FROM cell_0.payment WHERE payer = $1', [
+      wallet.address,
+    ]);
+    faults.undone = rows[0].transaction;
+    await expect.poll(() => paymentOf(wallet), { timeout: 30_000 }).toMatchObject({ state: 'reversed' });
+    expect((await solanaCreditOf(gateway, wallet.address))?.posted).toBe('0');
+    faults.undone = undefined;
+    await expect.poll(() => paymentOf(wallet), { timeout: 30_000 }).toMatchObject({ state: 'credited' });
+    expect((await solanaCreditOf(gateway, wallet.address))?.posted).toBe('10000000000');
   });
 
   it('that is only slowness is waited for', async () => {
