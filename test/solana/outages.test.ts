@@ -12,6 +12,7 @@ import {
   solanaPaymentHeader,
   startSolanaGateway,
 } from '../support/solana-gateway.ts';
+import { newSvmKey } from '../support/svm-key.ts';
 import { newSigner, tokenAccountOf, transfer } from '../support/svm-transaction.ts';
 
 const NODE_DOWN = () => unavailable('the Solana node');
@@ -183,12 +184,20 @@ describe('an outage', () => {
       faults[fault] = true;
       const before = looks;
       await gateway.chain.advanceSlots(100);
-      await expect.poll(() => looks, WAIT).toBeGreaterThan(before + 2);
+      const lookSoon = () =>
+        gateway.sql.query('UPDATE cell_0.payment SET due_at = now() WHERE payer = $1', [wallet.address]);
+      await expect
+        .poll(async () => {
+          await lookSoon();
+          return looks;
+        }, WAIT)
+        .toBeGreaterThan(before + 2);
       const isFinal = async () =>
         (await gateway.sql.query('SELECT final_at FROM cell_0.payment WHERE payer = $1', [wallet.address]))
           .rows[0].final_at !== null;
       expect([(await paymentOf(wallet))?.state, await isFinal()]).toEqual(['credited', false]);
       faults[fault] = false;
+      await lookSoon();
       await expect.poll(isFinal, { timeout: 30_000 }).toBe(true);
       expect(await solanaCreditOf(gateway, wallet.address)).toEqual({ posted: '10000000000', transfers: 1 });
     },
@@ -302,6 +311,28 @@ async function sendWire(wire: string): Promise<void> {
 }
 
 describe('the fee payer', () => {
+  it('whose key is changed leaves nothing behind: what it has signed is sent and credited', async () => {
+    const next = newSvmKey();
+    const dropping: Seams = {
+      ...seams,
+      svmClient: client => ({ ...client, send: () => Promise.reject(NODE_DOWN()) }),
+    };
+    const own = await startSolanaGateway({ seams: dropping });
+    try {
+      const payer = await fundedSolanaWallet(own.chain, 100_000_000n);
+      await own.chain.airdrop(next.address, 1_000_000_000n);
+      const header = await solanaPaymentHeader(own, payer, 10_000_000n);
+      expect((await presentPayment(own, header)).statusCode).toBe(504);
+      const changed = await own.replica({ settings: { SVM_PRIVATE_KEY: next.secret } });
+      await expect
+        .poll(() => solanaCreditOf(own, payer.address), WAIT)
+        .toEqual({ posted: '10000000000', transfers: 1 });
+      await changed.stop();
+    } finally {
+      await own.stop();
+    }
+  });
+
   it('that cannot pay for one more settlement takes no payment, and readiness says which key', async () => {
     const poor = await startSolanaGateway();
     try {
