@@ -35,8 +35,14 @@ const LIFE_SLOTS = 300n;
 /** A block with this many on top is finalized; the number the network itself uses. */
 const FINALIZED_CONFIRMATIONS = 32;
 
-/** So many one call of getSignatureStatuses takes. */
-const MAX_STATUSES = 256;
+/** One call of getSignatureStatuses takes 256; there must be room for one more. */
+const MAX_STATUSES = 255;
+
+const MAX_SLOT = 2n ** 64n - 1n;
+
+/** How far back an older transaction is looked for, in a busy receiver's history. */
+const WITNESS_PAGE_SIZE = 1_000;
+const MAX_WITNESS_PAGES = 5;
 
 /** A node that is so far ahead has heard of every block that was confirmed before. */
 const SURELY_SEEN_SLOTS = 32n;
@@ -176,15 +182,53 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     for (let start = 0; start < places.length; start += MAX_STATUSES) {
       const part = places.slice(start, start + MAX_STATUSES);
       const signatures = part.map(({ transaction }) => transaction);
-      const { slot, statuses } = await client.signatureStatuses(signatures, true);
-      // A node that was set up anew knows nothing of what was before: its silence is no proof.
-      const isSilent = part.some((_, index) => !statuses[index]);
-      const recordFrom = isSilent ? await client.firstAvailableSlot() : 0n;
-      part.forEach((place, index) =>
-        standings.push(standingOf(place, statuses[index], { recordFrom, slot })),
-      );
+      const { statuses } = await client.signatureStatuses(signatures, true);
+      const silent = part.filter((_, index) => !statuses[index]);
+      const gone = silent.length > 0 ? await findGone(silent) : new Set();
+      part.forEach((place, index) => {
+        const status = statuses[index];
+        const unseen = gone.has(place.transaction) ? 'moved' : 'unknown';
+        standings.push(status ? standingOf(place, status) : unseen);
+      });
     }
     return standings;
+  }
+
+  /**
+   * Which transactions the network holds no more. A node that was set up anew knows nothing of what was before, and
+   * behind one URL there can be many nodes, so in the same question it is asked for an older transaction that is final:
+   * only the silence of a node that knows that witness means anything.
+   */
+  async function findGone(places: readonly TransferPlace[]): Promise<ReadonlySet<string>> {
+    const oldest = places.reduce(
+      (least, { blockNumber }) => (blockNumber < least ? blockNumber : least),
+      MAX_SLOT,
+    );
+    const witness = await findOlder(oldest);
+    if (witness === undefined) return new Set();
+    const signatures = [witness, ...places.map(({ transaction }) => transaction)];
+    const { slot, statuses } = await client.signatureStatuses(signatures, true);
+    if (statuses[0]?.commitment !== 'finalized') return new Set();
+    // The node may simply not have got there yet.
+    const isSeen = ({ blockNumber }: TransferPlace) => slot >= blockNumber + SURELY_SEEN_SLOTS;
+    const gone = places.filter((place, index) => !statuses[index + 1] && isSeen(place));
+    return new Set(gone.map(({ transaction }) => transaction));
+  }
+
+  /** A transaction to the receiver in an older block; there is always one, because its account had to be made. */
+  async function findOlder(slot: bigint): Promise<string | undefined> {
+    let before: string | undefined;
+    for (let page = 0; page < MAX_WITNESS_PAGES; page += 1) {
+      const limit = WITNESS_PAGE_SIZE;
+      const entries = await client.history(
+        receiver.tokenAccount,
+        before === undefined ? { limit } : { limit, before },
+      );
+      const older = entries.find(entry => entry.slot < slot);
+      if (older || entries.length < limit) return older?.signature;
+      before = entries.at(-1)?.signature;
+    }
+    return undefined;
   }
 
   return {
@@ -197,17 +241,8 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
   };
 }
 
-/** @param record the slots that the node's record holds, up to the newest that it knew when it answered */
-function standingOf(
-  place: TransferPlace,
-  status: SvmSignatureStatus | undefined,
-  record: { recordFrom: bigint; slot: bigint },
-): Standing {
-  // The node may simply not have got there yet, or have lost what it knew.
-  const isCovered =
-    record.recordFrom <= place.blockNumber && record.slot >= place.blockNumber + SURELY_SEEN_SLOTS;
-  if (!status && !isCovered) return 'unknown';
-  if (!status?.succeeded || status.slot !== place.blockNumber) return 'moved';
+function standingOf(place: TransferPlace, status: SvmSignatureStatus): Standing {
+  if (!status.succeeded || status.slot !== place.blockNumber) return 'moved';
   if (status.commitment === 'processed') return 'unknown';
   return status.commitment === 'finalized' ? 'final' : 'standing';
 }
