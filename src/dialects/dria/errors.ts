@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { toGatewayError } from '../../http/errors.ts';
+import { type ErrorAnswer, toGatewayError } from '../../http/errors.ts';
 import { type ErrorCode, GatewayError } from '../../lib/errors.ts';
+import { EVERY_ANSWER } from './cors.ts';
 
 interface WireError {
   status: number;
@@ -44,14 +45,12 @@ export const ERRORS = {
   proof_of_other_wallet: { status: 401 },
 } satisfies Record<ErrorCode, WireError>;
 
-/** Answers everything that a route throws with one line of text. */
-export function answerInText(app: FastifyInstance): void {
-  app.setErrorHandler(async (thrown, request, reply) => {
-    const error = toGatewayError(thrown);
-    logRefusal(request, error, thrown);
-    return sendText(reply, error);
-  });
-}
+/** Answers with one line of text. What fails before any hook has run lacks the headers of every answer. */
+export const answerInText: ErrorAnswer = (thrown, request, reply) => {
+  const error = toGatewayError(thrown);
+  logRefusal(request, error, thrown);
+  return sendText(reply.headers(EVERY_ANSWER), error);
+};
 
 /**
  * Refuses unknown paths, and known paths with another method, before anything of the request is read.

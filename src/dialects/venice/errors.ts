@@ -1,6 +1,7 @@
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { toGatewayError } from '../../http/errors.ts';
-import type { ErrorCode, GatewayError } from '../../lib/errors.ts';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { type ErrorAnswer, toGatewayError } from '../../http/errors.ts';
+import { type ErrorCode, GatewayError } from '../../lib/errors.ts';
+import { EVERY_ANSWER } from './cors.ts';
 
 interface WireError {
   status: number;
@@ -71,18 +72,37 @@ export const WALLET_ERRORS = {
   proof_of_other_wallet: plain(403),
 } satisfies Record<ErrorCode, WireError>;
 
-/** Answers everything that a route throws from the given table. */
-export function errorHandler(errors: Record<ErrorCode, WireError>) {
-  return async (thrown: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
+/** Answers from the given table. What fails before any hook has run lacks the headers of every answer. */
+export function errorHandler(errors: Record<ErrorCode, WireError>): ErrorAnswer {
+  return (thrown, request, reply) => {
     const error = toGatewayError(thrown);
     const { status, body } = errors[error.code];
     logRefusal(request, error, thrown);
     if (error.retryAfterSeconds !== undefined) void reply.header('Retry-After', error.retryAfterSeconds);
     return reply
       .code(status)
+      .headers(EVERY_ANSWER)
       .type('application/json')
       .send(JSON.stringify(body(error)));
   };
+}
+
+/**
+ * Refuses unknown paths below the prefix of the plugin, and known paths with another method.
+ * @param routes patterns of whole paths with their methods
+ */
+export function refuseUnknown(
+  app: FastifyInstance,
+  routes: readonly { path: RegExp; methods: readonly string[] }[],
+): void {
+  app.setErrorHandler(errorHandler(WALLET_ERRORS));
+  app.setNotFoundHandler((request, reply) => {
+    const [path = ''] = request.url.split('?', 1);
+    const known = routes.find(route => route.path.test(path));
+    if (!known) throw new GatewayError('not_found', 'there is no such route');
+    void reply.header('Allow', known.methods.join(', '));
+    throw new GatewayError('method_not_allowed', 'this route has another method');
+  });
 }
 
 /**
