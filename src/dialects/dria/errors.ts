@@ -22,9 +22,11 @@ export const ERRORS = {
   // The same words as for a key that is unknown: a stolen key must not tell that it is a good one.
   address_not_allowed: { status: 401, text: 'invalid or missing API key' },
   rate_limited: { status: 429 },
+  too_many_at_once: { status: 429 },
   unavailable: { status: 503 },
   conflict: { status: 409 },
   payments_not_configured: { status: 503 },
+  payment_not_accepted_here: { status: 400 },
   payment_malformed: { status: 400 },
   payment_unusable: { status: 400 },
   unsupported_network: { status: 400 },

@@ -35,9 +35,11 @@ export const TOPUP_ERRORS = {
   forbidden: coded(403, 'FORBIDDEN'),
   address_not_allowed: coded(403, 'FORBIDDEN'),
   rate_limited: rateLimited,
+  too_many_at_once: rateLimited,
   unavailable: coded(503, 'SERVICE_UNAVAILABLE'),
   conflict: coded(409, 'CONFLICT'),
   payments_not_configured: coded(503, 'X402_NOT_CONFIGURED'),
+  payment_not_accepted_here: coded(400, 'PAYMENT_HEADER_NOT_ACCEPTED'),
   payment_malformed: coded(400, 'INVALID_PAYMENT_FORMAT'),
   payment_unusable: coded(400, 'INVALID_PAYMENT'),
   unsupported_network: coded(400, 'UNSUPPORTED_NETWORK'),
@@ -70,6 +72,32 @@ export const WALLET_ERRORS = {
   proof_required: plain(402),
   proof_invalid: plain(401, 'Invalid Sign-in-with-x signature'),
   proof_of_other_wallet: plain(403),
+} satisfies Record<ErrorCode, WireError>;
+
+/** `{ error: text, code }`: the form of the metered routes, where clients show `error` and tell cases apart by `code`. */
+function named(status: number, code: string, text?: string): WireError {
+  return { status, body: ({ message }) => ({ error: text ?? message, code }) };
+}
+
+/** The contract wants a code in every case, and has a text for those that have none of their own. */
+function badProof({ message, details }: GatewayError) {
+  const reason = details?.['reason'];
+  return {
+    error: message || 'Sign-in-with-X authentication failed',
+    code: `X402_SIGN_IN_${typeof reason === 'string' ? reason : 'INVALID_PAYLOAD'}`,
+  };
+}
+
+/**
+ * Routes that charge a wallet. What is 402 there has a document of its own, made in `payment-required.ts`: no credential
+ * at all, and too little credit.
+ */
+export const METERED_ERRORS = {
+  ...WALLET_ERRORS,
+  rate_limited: plain(429, 'Rate limit exceeded'),
+  too_many_at_once: named(429, 'X402_CONCURRENCY_LIMIT', 'Too many concurrent requests'),
+  payment_not_accepted_here: named(400, 'PAYMENT_HEADER_NOT_ACCEPTED'),
+  proof_invalid: { status: 401, body: badProof },
 } satisfies Record<ErrorCode, WireError>;
 
 /** Answers from the given table. What fails before any hook has run lacks the headers of every answer. */
