@@ -1,11 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { toGatewayError } from '../../http/errors.ts';
+import { type ErrorAnswer, toGatewayError } from '../../http/errors.ts';
 import type { RateLimiters } from '../../http/rate-limit.ts';
 import { assertNever } from '../../lib/assert.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import { type MppDemand, type MppRail, MppRefusal, problemOf } from '../../protocols/mpp.ts';
 import { markOffer } from '../../protocols/offer-mark.ts';
+import { EVERY_ANSWER } from './cors.ts';
 import { logRefusal, STATUS } from './errors.ts';
 import { AGENT_RATE, BODY_LIMIT_BYTES } from './limits.ts';
 import { type Call, OPERATIONS, type Operation, type Query } from './operations.ts';
@@ -24,7 +25,7 @@ export function mppRail(
   rail: MppRail,
   limiters: RateLimiters,
 ): void {
-  answerInProblems(app);
+  app.setErrorHandler(answerInProblems);
   const onRequest = limiters.perAddress(AGENT_RATE);
   for (const operation of OPERATIONS) {
     const route = {
@@ -143,16 +144,14 @@ function demandOf(operation: Operation, { priceNanoUsd, terms }: Call, { decimal
   };
 }
 
-/** Answers everything that a route throws as problem details (RFC 9457). */
-function answerInProblems(app: FastifyInstance): void {
-  app.setErrorHandler(async (thrown, request, reply) => {
-    const error = toGatewayError(thrown);
-    logRefusal(request, error, thrown);
-    const { code, message, details, retryAfterSeconds } = error;
-    if (retryAfterSeconds !== undefined) void reply.header('Retry-After', retryAfterSeconds);
-    const status = STATUS[code];
-    // Extensions first: none of them may take the place of a member that RFC 9457 defines.
-    const problem = { ...details, type: 'about:blank', title: code, status, detail: message };
-    return reply.code(status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
-  });
-}
+/** Answers as problem details (RFC 9457). What fails before any hook has run lacks the headers of every answer. */
+export const answerInProblems: ErrorAnswer = (thrown, request, reply) => {
+  const error = toGatewayError(thrown);
+  logRefusal(request, error, thrown);
+  const { code, message, details, retryAfterSeconds } = error;
+  if (retryAfterSeconds !== undefined) void reply.header('Retry-After', retryAfterSeconds);
+  const status = STATUS[code];
+  // Extensions first: none of them may take the place of a member that RFC 9457 defines.
+  const problem = { ...details, type: 'about:blank', title: code, status, detail: message };
+  return reply.headers(EVERY_ANSWER).code(status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+};

@@ -49,9 +49,10 @@ describe("a wallet's message", () => {
   it.each([
     `DRIA.example: key for ${account.address}`,
     `https://dria.example/v1 wants wallet ${account.address} to obtain an API key`,
+    `dria.example:443 wants wallet ${account.address} to obtain an API key`,
     `127.0.0.1:4020 makes an API key for ${WALLET}`,
-    `Key for "${account.address.toUpperCase().replace('0X', '0x')}" at dria.example.`,
-  ])('may be worded freely: %s', async first => {
+    `dria.example\nKey for "${account.address.toUpperCase().replace('0X', '0x')}"`,
+  ])('may be worded freely once it has named us: %s', async first => {
     expect(await check(messageOf({ first }))).toMatchObject({ wallet: WALLET });
   });
 
@@ -64,7 +65,15 @@ describe("a wallet's message", () => {
     `https://evil.example/dria.example wants wallet ${account.address}`,
     `evil.example?dria.example wants wallet ${account.address}`,
     `Key for ${account.address}`,
-  ])('must be addressed to us in its first line: %s', async first => {
+    `Key for ${account.address} at dria.example`,
+    `evil.example, a friend of dria.example, wants wallet ${account.address} to obtain an API key`,
+    `"dria.example" wants wallet ${account.address} to obtain an API key`,
+    ` dria.example wants wallet ${account.address} to obtain an API key`,
+    `\ndria.example wants wallet ${account.address} to obtain an API key`,
+    `dria.example,evil.example wants wallet ${account.address} to obtain an API key`,
+    `dria.example:443@evil.example wants wallet ${account.address} to obtain an API key`,
+    `https://dria.example:443@evil.example wants wallet ${account.address} to obtain an API key`,
+  ])('must begin with our host: %s', async first => {
     await expect(check(messageOf({ first }))).rejects.toMatchObject(refused('DOMAIN_MISMATCH'));
   });
 
