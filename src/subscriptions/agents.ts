@@ -68,7 +68,10 @@ export interface Agents {
   prepare(payer: Payer, order: AgentOrder, terms: string): Promise<PreparedOrder>;
   /** Whose credit the money is of a purchase that the rules forbid after it has moved: the payer's own agent. */
   creditorOf(payer: Payer): Promise<Customer>;
-  /** What a purchase came to, from what is stored of it. */
+  /**
+   * What a purchase came to, from what is stored of it. Those that tell keys throw GatewayError `conflict` when a key
+   * cannot be made anew, because the secret was replaced.
+   */
   readonly results: {
     status(environment: Environment, stored: PurposeResult | undefined): AgentStatus;
     key(
@@ -209,7 +212,9 @@ export function createAgents({ db, clock, keys, credits }: AgentsOptions): Agent
         const result = readResult('agent_status', stored);
         return {
           agentId: formatAgentId(result.customerId),
-          apiKeys: result.keyIds.map(keyId => keys.reveal(environment, keyId)),
+          apiKeys: result.keyIds.map((keyId, index) =>
+            keys.reveal(environment, { keyId, keyHash: result.keyHashes?.[index] }),
+          ),
           plan: result.plan,
           frequency: result.frequency,
           lastPaymentAt: new Date(result.lastPaymentAt),
@@ -219,8 +224,8 @@ export function createAgents({ db, clock, keys, credits }: AgentsOptions): Agent
         };
       },
       key(kind, environment, stored) {
-        const { customerId, keyId } = readResult(kind, stored);
-        return { agentId: formatAgentId(customerId), apiKey: keys.reveal(environment, keyId) };
+        const { customerId, ...key } = readResult(kind, stored);
+        return { agentId: formatAgentId(customerId), apiKey: keys.reveal(environment, key) };
       },
       topup(amountNanoUsd, stored) {
         const { creditLimitNanoUsd } = readResult('agent_topup', stored);
