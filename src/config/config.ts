@@ -3,6 +3,7 @@ import type { DepthRule } from '../lib/confirmations.ts';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
 import { isSvmAddress } from '../lib/svm-address.ts';
 import { readSvmKey } from '../lib/svm-key.ts';
+import { type AgentConfig, parseAgents } from './agents.ts';
 import { parseFacilitatorApiKeys } from './facilitator-api.ts';
 import { EMBEDDED, type FacilitatorSettings, isLoopbackUrl, parseFacilitators } from './facilitators.ts';
 import { ConfigError, readValues, type Values } from './read.ts';
@@ -34,7 +35,7 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** The effective configuration: parsed once, frozen, passed to what needs it. */
-export interface Config extends FacilitatorSettings {
+export interface Config extends FacilitatorSettings, AgentConfig {
   mode: 'serve' | 'sandbox';
   host: string;
   port: number;
@@ -67,9 +68,6 @@ export interface Config extends FacilitatorSettings {
   /** 32 bytes each; empty: secrets are stored as they are. */
   dataEncryptionKeys: readonly Buffer[];
   webhooks: WebhookConfig;
-  /** Empty: the dialect mobula is not served. */
-  mppSecretKey: string;
-  creditsPerUsd: bigint;
   sentTopups: TopupConfig;
   /** Our own host first; a proof that names none of them is refused. */
   siwxDomains: readonly string[];
@@ -137,10 +135,6 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     if (values[name] && !URL.canParse(values[name])) problems.push(`${name} must be a URL`);
   }
   if (!['on', 'off'].includes(values.RATE_LIMITS)) problems.push("RATE_LIMITS must be 'on' or 'off'");
-  if (values.MPP_SECRET_KEY && values.MPP_SECRET_KEY.length < 32)
-    problems.push('MPP_SECRET_KEY must be 32 characters or more');
-  if (!/^[1-9]\d{0,8}$/.test(values.CREDITS_PER_USD))
-    problems.push('CREDITS_PER_USD must be a whole number above 0');
   if (values.ADMIN_API_KEY && !/^[\x21-\x7e]{32,256}$/.test(values.ADMIN_API_KEY)) {
     problems.push('ADMIN_API_KEY must be 32 to 256 characters without spaces');
   }
@@ -173,8 +167,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     adminApiKey: values.ADMIN_API_KEY,
     dataEncryptionKeys: parseEncryptionKeys(values.DATA_ENCRYPTION_KEY, problems),
     webhooks: parseWebhooks(values, problems),
-    mppSecretKey: values.MPP_SECRET_KEY,
-    creditsPerUsd: /^\d+$/.test(values.CREDITS_PER_USD) ? BigInt(values.CREDITS_PER_USD) : 0n,
+    ...parseAgents(values, problems),
     sentTopups: parseTopups(values, problems),
     siwxDomains: signInDomains(publicOrigin, parseList(values.SIWX_DOMAINS)),
     trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
@@ -235,6 +228,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     dataEncryptionKeys: mask(config.dataEncryptionKeys.length > 0 ? 'set' : ''),
     facilitatorHeaders: Object.fromEntries(Object.keys(config.facilitatorHeaders).map(url => [url, '(set)'])),
     mppSecretKey: mask(config.mppSecretKey),
+    agentKeySecret: mask(config.agentKeySecret),
     creditsPerUsd: config.creditsPerUsd.toString(),
     confirmations: describeConfirmations(config.confirmations),
     rpcUrls: Object.fromEntries(Object.entries(config.rpcUrls).map(([name, url]) => [name, mask(url)])),

@@ -91,6 +91,12 @@ export const SETTINGS = {
       'signs MPP challenges and agents’ API keys, 32 characters or more; without it there is no mobula dialect',
     secret: true,
   },
+  AGENT_KEY_SECRET: {
+    fallback: '',
+    about:
+      'agents’ API keys come from it (default: MPP_SECRET_KEY); to change that one, keep its old value here',
+    secret: true,
+  },
   CREDITS_PER_USD: { fallback: '2500', about: 'credits that agents see for a dollar (mobula)' },
   TRUST_PROXY: {
     fallback: 'off',

@@ -10,13 +10,14 @@ export interface Customer {
   cell: CellName;
 }
 
-interface CustomerRow {
+/** A row of the customer table, as statements of this folder read it. */
+export interface CustomerRow {
   customer_id: string;
   account_id: string;
   cell: string;
 }
 
-const toCustomer = (row: CustomerRow): Customer => ({
+export const toCustomer = (row: CustomerRow): Customer => ({
   customerId: row.customer_id,
   accountId: BigInt(row.account_id),
   cell: cellName(row.cell),

@@ -57,6 +57,30 @@ export const customerIdentity = directory.table(
   ],
 );
 
+export const agent = directory.table(
+  'agent',
+  {
+    ownerId: uuid('owner_id').notNull(),
+    environment: text('environment').notNull(),
+    customerId: uuid('customer_id').notNull(),
+    createdAt: createdAt(),
+  },
+  table => [
+    primaryKey({ name: 'agent_pkey', columns: [table.ownerId] }),
+    unique('agent_customer_key').on(table.customerId),
+    foreignKey({
+      name: 'agent_owner_fkey',
+      columns: [table.ownerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+    foreignKey({
+      name: 'agent_customer_fkey',
+      columns: [table.customerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+  ],
+);
+
 export const proofNonce = directory.table(
   'proof_nonce',
   {

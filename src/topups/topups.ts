@@ -147,7 +147,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
 
   /**
    * Who is credited and what is bought. What the rules forbid is not refused to a payer who has sent the money: it is
-   * credit of the paying wallet then, and the operator is told.
+   * credit then, and the operator is told.
    */
   async function prepare(
     request: TopupRequest,
@@ -158,8 +158,8 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       return await purchase.prepare();
     } catch (error) {
       if (!isSentByPayer(payment) || !isRefusal(error)) throw error;
-      const { terms } = purchase;
-      return { customer: await ownerOf(request), purpose: { kind: REFUSED, terms, reason: error.message } };
+      const customer = await (purchase.creditor?.() ?? ownerOf(request));
+      return { customer, purpose: { kind: REFUSED, terms: purchase.terms, reason: error.message } };
     }
   }
 

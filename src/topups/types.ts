@@ -27,6 +27,8 @@ export interface Purchase {
    * @throws GatewayError when the purchase is refused; no money moves then, unless the payer has sent it already
    */
   prepare(): Promise<{ customer: Customer; purpose: Purpose }>;
+  /** Who is credited when it is refused and the money has moved all the same; the paying wallet when absent. */
+  creditor?(): Promise<Customer>;
 }
 
 /** Everything a top-up can come to; each dialect renders it in its own bytes. */

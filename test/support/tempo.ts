@@ -179,14 +179,14 @@ export async function sendTempoTransaction(
 ): Promise<{ hash: Hex; status: string }> {
   const client = tempoClient(chain);
   const validBefore = Math.floor(Date.now() / 1000) + 25;
-  const hash = await client.sendTransaction({
+  const { transactionHash: hash, status } = await client.sendTransactionSync({
     account,
     calls: [{ to: PATH_USD, data }],
     nonceKey: 'expiring',
     validBefore,
+    throwOnReceiptRevert: false,
     ...more,
   });
-  const { status } = await client.waitForTransactionReceipt({ hash });
   return { hash, status };
 }
 

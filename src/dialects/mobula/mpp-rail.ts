@@ -73,7 +73,7 @@ function schemaOf(operation: Operation, rail: MppRail) {
       402: json('The challenge; no money moved', Problem, ['WWW-Authenticate'], PROBLEM_TYPE),
       ...Object.fromEntries(refusals),
       409: problem(
-        'The payment belongs to another purchase; or it was sent by its payer and is credit of the wallet now, because the rules forbid what it was for or it is of another amount',
+        'The payment belongs to another purchase; or it was sent by its payer and is credit of the payer’s agent now, because the rules forbid what it was for or it is of another amount',
       ),
       503: json(
         'The outcome is not known yet, or a part is down: send the same credential again',

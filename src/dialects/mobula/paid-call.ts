@@ -25,16 +25,17 @@ export function paidCall(
   },
 ): TopupRequest {
   const { network, payer: address } = payment;
+  const payer = { environment, network, address };
   async function prepare() {
     if (unfit !== undefined) throw new GatewayError('payment_unusable', unfit);
-    const { customer, purpose } = await agents.prepare({ environment, network, address }, order, terms);
+    const { customer, purpose } = await agents.prepare(payer, order, terms);
     return { customer, purpose: { ...purpose, ...(answerTag !== undefined && { answerTag }) } };
   }
   return {
     payment,
     environment,
     source: 'mobula',
-    purchase: { terms, prepare },
+    purchase: { terms, prepare, creditor: () => agents.creditorOf(payer) },
   };
 }
 

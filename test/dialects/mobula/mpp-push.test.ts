@@ -2,6 +2,8 @@ import { Credential } from 'mppx';
 import { encodeFunctionData, type Hex } from 'viem';
 import { Abis } from 'viem/tempo';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { findAgent } from '../../../src/customers/agent-customers.ts';
+import { readBalance } from '../../../src/ledger/balances.ts';
 import type { EvmReceipt } from '../../../src/ports/evm-client.ts';
 import {
   challengeOf,
@@ -15,6 +17,7 @@ import {
   sendCredential,
   sendTempoTransaction,
   startTempoGateway,
+  TEMPO_TESTNET,
   type TempoGateway,
   type TempoPayer,
   tempoClient,
@@ -71,14 +74,11 @@ async function push(payer: TempoPayer, route: string, paid?: bigint) {
   return { challenge, hash, credential: pushCredential(challenge, hash, payer.address) };
 }
 
-/** What the books say of the wallet's own account, in nano-USD. */
-async function walletCredit(payer: TempoPayer): Promise<string | undefined> {
-  const { rows } = await gateway.sql.query<{ posted: string }>(
-    `SELECT a.posted FROM directory.customer_identity i JOIN directory.customer c USING (customer_id)
-     JOIN cell_0.account a USING (account_id) WHERE i.kind = 'wallet' AND i.value LIKE $1`,
-    [`%${payer.address.toLowerCase()}`],
-  );
-  return rows[0]?.posted;
+/** What the books say of the account of the wallet's agent, in nano-USD. */
+async function agentCredit({ address }: TempoPayer): Promise<bigint | undefined> {
+  const wallet = { environment: 'test', network: TEMPO_TESTNET, address } as const;
+  const agent = await findAgent(gateway.sql, wallet);
+  return agent && (await readBalance(gateway.sql, agent.cell, agent.accountId))?.postedNanoUsd;
 }
 
 async function toldOperator(paymentId: unknown): Promise<unknown[]> {
@@ -92,10 +92,10 @@ async function toldOperator(paymentId: unknown): Promise<unknown[]> {
 
 describe('money that its payer has sent', () => {
   it.each([
-    ['/top-up?agent_id=agt_nobody&amount_usd=20', '20000000000', 'there is no such agent'],
-    ['/subscription', '1000000', 'this wallet has no agent: subscribe first'],
-    [`${SUBSCRIBE}&user_id=agt_other`, '50000000000', 'user_id is not the agent of the paying wallet'],
-  ])('for what the rules forbid is credit of its wallet: %s', async (route, credited, reason) => {
+    ['/top-up?agent_id=agt_nobody&amount_usd=20', 20_000_000_000n, 'there is no such agent'],
+    ['/subscription', 1_000_000n, 'this wallet has no agent: subscribe first'],
+    [`${SUBSCRIBE}&user_id=agt_other`, 50_000_000_000n, 'user_id is not the agent of the paying wallet'],
+  ])('for what the rules forbid is credit of the wallet’s agent: %s', async (route, credited, reason) => {
     const payer = await createPayer();
     const before = await received();
     const answer = await fetchPaid(gateway, payer, route, 'push');
@@ -104,9 +104,13 @@ describe('money that its payer has sent', () => {
       body: { title: 'conflict', status: 409, detail: expect.stringContaining(reason) },
     });
     // The client paid once: it was given no second challenge.
-    expect((await received()) - before).toBe(BigInt(credited) / 1_000n);
-    expect(await walletCredit(payer)).toBe(credited);
+    expect((await received()) - before).toBe(credited / 1_000n);
+    expect(await agentCredit(payer)).toBe(credited);
     expect(await toldOperator(answer.body['paymentId'])).toEqual([reason]);
+    await fetchPaid(gateway, payer, SUBSCRIBE);
+    expect((await fetchPaid(gateway, payer, '/subscription')).body).toMatchObject({
+      credits_left: 125_000 + Number((credited * 2_500n) / 1_000_000_000n),
+    });
   });
 
   it('is told the same again, and buys nothing later either', async () => {
@@ -181,8 +185,8 @@ describe('money that its payer has sent', () => {
   });
 
   it.each([
-    ['less', 49n * USD, '49000000000'],
-    ['more', 51n * USD, '51000000000'],
+    ['less', 49n * USD, 49_000_000_000n],
+    ['more', 51n * USD, 51_000_000_000n],
   ])('of %s than was asked is credit and buys no plan', async (_, paid, credited) => {
     const payer = await createPayer();
     const { credential } = await push(payer, SUBSCRIBE, paid);
@@ -190,7 +194,7 @@ describe('money that its payer has sent', () => {
       status: 409,
       body: { detail: expect.stringContaining('another amount was paid than was asked') },
     });
-    expect(await walletCredit(payer)).toBe(credited);
+    expect(await agentCredit(payer)).toBe(credited);
     expect(await fetchPaid(gateway, payer, '/subscription')).toMatchObject({ status: 404 });
   });
 
@@ -246,8 +250,7 @@ describe('money that its payer has sent', () => {
     const credential = await credentialFor(gateway, payer, SUBSCRIBE);
     const { payload } = Credential.deserialize<{ signature: Hex }>(credential);
     const client = tempoClient(gateway.chain);
-    const hash = await client.sendRawTransaction({ serializedTransaction: payload.signature });
-    await client.waitForTransactionReceipt({ hash });
+    await client.sendRawTransactionSync({ serializedTransaction: payload.signature });
     expect(await sendCredential(gateway, SUBSCRIBE, credential)).toMatchObject({ status: 200 });
   });
 });

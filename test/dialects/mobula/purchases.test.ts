@@ -73,6 +73,37 @@ describe('a gateway that is killed with SIGKILL', () => {
   });
 });
 
+describe('a secret that is replaced', () => {
+  it('shows no wrong key for an old payment, and old keys go on when they keep their own', async () => {
+    const clock = { nowMs: () => Date.now() };
+    const gateway: MobulaGateway = { ...(await startGateway()), clock };
+    const payer = await createPayer();
+    const bought = await pay(gateway, payer, SUBSCRIBE);
+    const asked = await pay(gateway, payer, '/subscription');
+    const MPP_SECRET_KEY = 'another-secret-key-of-the-tests-0123456789';
+    const replaced = await startGateway({ replicaOf: gateway, settings: { MPP_SECRET_KEY } });
+    for (const [route, { payment, answerToken }] of [
+      [SUBSCRIBE, bought],
+      ['/subscription', asked],
+    ] as const) {
+      const answer = await call({ ...replaced, clock }, route, { payment, answerToken });
+      expect(answer).toMatchObject({ status: 409, body: { error: 'conflict' } });
+    }
+    const kept = await startGateway({
+      replicaOf: gateway,
+      settings: { MPP_SECRET_KEY, AGENT_KEY_SECRET: gateway.config.mppSecretKey },
+    });
+    const { payment, answerToken } = bought;
+    expect(await call({ ...kept, clock }, SUBSCRIBE, { payment, answerToken })).toMatchObject({
+      status: 200,
+      body: bought.body,
+    });
+    await replaced.stop();
+    await kept.stop();
+    await gateway.stop();
+  });
+});
+
 describe('a purchase whose rules change while its money moves', () => {
   it('is applied all the same: the plan ends between the check and the credit', async () => {
     const clock = movableClock();

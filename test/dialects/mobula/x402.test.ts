@@ -372,7 +372,8 @@ describe('a plan', () => {
     expect(await status(gateway, payer)).toMatchObject({ left_days: 0, credits_left: 0 });
     const grants = await gateway.sql.query(
       `SELECT count(*)::int AS n FROM cell_0.credit_grant g JOIN directory.customer c USING (account_id)
-       JOIN directory.customer_identity i USING (customer_id) WHERE g.contra = 7 AND i.value LIKE $1`,
+       JOIN directory.agent a USING (customer_id) JOIN directory.customer_identity i ON i.customer_id = a.owner_id
+       WHERE g.contra = 7 AND i.value LIKE $1`,
       [`%${payer.address.toLowerCase()}`],
     );
     expect(grants.rows).toEqual([{ n: 12 }]);

@@ -71,6 +71,18 @@ describe('the configuration', () => {
     },
   );
 
+  it('takes agents’ keys from the secret of MPP until they have one of their own', () => {
+    const MPP_SECRET_KEY = 'm'.repeat(32);
+    expect(loadConfig('serve', { ...GOOD, MPP_SECRET_KEY }).agentKeySecret).toBe(MPP_SECRET_KEY);
+    const AGENT_KEY_SECRET = 'a'.repeat(32);
+    const config = loadConfig('serve', { ...GOOD, MPP_SECRET_KEY, AGENT_KEY_SECRET });
+    expect(config.agentKeySecret).toBe(AGENT_KEY_SECRET);
+    expect(JSON.stringify(describeConfig(config))).not.toContain(AGENT_KEY_SECRET);
+    expect(problemsOf('serve', { ...GOOD, MPP_SECRET_KEY, AGENT_KEY_SECRET: 'short' })).toEqual([
+      expect.stringContaining('AGENT_KEY_SECRET'),
+    ]);
+  });
+
   it('never prints a secret', () => {
     const text = JSON.stringify(describeConfig(loadConfig('serve', GOOD)));
     for (const secret of ['secret-password', 'secret-token', 'abab']) expect(text).not.toContain(secret);
