@@ -6,6 +6,7 @@ import type { Clock } from '../lib/clock.ts';
 import { newId } from '../lib/ids.ts';
 import type { Sealer } from '../lib/sealed.ts';
 import type { Outbound } from '../ports/outbound.ts';
+import type { At } from './at.ts';
 import { attemptDelivery } from './attempt.ts';
 import { dropPending, insertDeliveries } from './deliveries.ts';
 import { type DeliveryFilter, findDelivery, listDeliveries } from './delivery-log.ts';
@@ -105,6 +106,8 @@ export interface WebhooksDeps {
   outbound: Outbound;
   sealer: Sealer;
   clock: Clock;
+  /** Moves the database's clock in tests. */
+  at?: () => At;
 }
 
 const MAX_ENDPOINTS = 10;
@@ -189,7 +192,7 @@ export function createWebhooks(deps: WebhooksDeps): Webhooks {
     // Whoever asks for a replay waits for it: at once, also where the schedule begins with a wait.
     const again = { deliveryId: newId(), eventId, endpoint, replayOf, waitMs: 0 };
     try {
-      await insertDeliveries(db, cellOf(owner), [again]);
+      await insertDeliveries(db, cellOf(owner), [again], deps.at?.());
     } catch (error) {
       // The event has just become too old and is deleted, with this log entry.
       if (violatesForeignKey(error, 'webhook_delivery_event_fkey')) return { kind: 'not_found' };

@@ -284,7 +284,7 @@ describe('a top-up', () => {
 
 describe('a repetition', () => {
   it('is answered as the first call was, byte for byte, also from an empty wallet', async () => {
-    const { apiKey } = await createCaller(gateway, { cents: 1_000n });
+    const { apiKey, customerId } = await createCaller(gateway, { cents: 1_000n });
     const receiver = await receive();
     await listen(gateway.app, apiKey, receiver);
     const name = { 'idempotency-key': 'order 1' };
@@ -295,7 +295,6 @@ describe('a repetition', () => {
     const again = await call(gateway.app, '/topup/send', { key: apiKey, headers: name, payload });
     expect(again.text).toBe(first.text);
     expect(again).toMatchObject({ status: 200, code: 1001, headers: { 'idempotent-replayed': 'true' } });
-    await events(receiver, 1);
     expect(await send(gateway.app, apiKey, { recipient_email: 'b@example.org' }, name)).toMatchObject({
       status: 409,
       code: 2006,
@@ -303,7 +302,15 @@ describe('a repetition', () => {
     });
     const list = await call(gateway.app, '/topup/history', { key: apiKey });
     expect(list.data).toMatchObject({ count: 1, transactions: [{ transaction_id: first.transaction_id }] });
-    expect(receiver.arrivals).toHaveLength(1);
+    // One event of this wallet was written, whenever it is delivered, and one charge.
+    const { rows } = await gateway.sql.query(
+      `SELECT o.transaction_id, o.type, (SELECT count(*)::int FROM cell_0.transfer t
+         WHERE t.account_id = o.account_id AND t.amount < 0) AS debits
+       FROM cell_0.outbox o JOIN directory.customer c USING (account_id) WHERE c.customer_id = $1`,
+      [customerId],
+    );
+    expect(rows).toEqual([{ transaction_id: first.transaction_id, type: 'topup.delivered', debits: 1 }]);
+    expect(await events(receiver, 1)).toHaveLength(1);
   });
 
   it('at the same moment spends once, and is told to wait', async () => {
