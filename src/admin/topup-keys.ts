@@ -18,8 +18,10 @@ const NewKey = Type.Object(
     ),
     capUsd: Type.Optional(Type.String({ description: 'what the key may spend in a month, decimal string' })),
     allowedAddresses: Type.Optional(
-      Type.Array(Type.Union([Type.String({ format: 'ipv4' }), Type.String({ format: 'ipv6' })]), {
+      Type.Array(Type.String({ maxLength: 64 }), {
         maxItems: 100,
+        description: 'addresses and CIDRs that may use the key; any when absent or empty',
+        examples: [['203.0.113.7', '10.0.0.0/8', '2001:db8::/32']],
       }),
     ),
   },
