@@ -127,8 +127,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     await app.register(aitopupMcp, { ...parts, prefix: MCP_PREFIX });
   }
   if (config.adminApiKey) {
-    const { webhooks, vouchers, keyVerification: keys, createFundedKey } = services;
-    const parts = { webhooks, vouchers, keys, createFundedKey };
+    const { webhooks, vouchers, keyVerification: keys, createFundedKey, operatorCredits } = services;
+    const parts = { webhooks, vouchers, keys, createFundedKey, operatorCredits };
     await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey, ...parts });
   }
   if (config.dialects.includes('mobula') && services.agents) {

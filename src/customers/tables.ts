@@ -171,6 +171,30 @@ export const customerLink = directory.table(
   ],
 );
 
+export const operatorCredit = directory.table(
+  'operator_credit',
+  {
+    idempotencyKey: text('idempotency_key').notNull(),
+    creditId: uuid('credit_id').notNull(),
+    customerId: uuid('customer_id').notNull(),
+    environment: text('environment').notNull(),
+    amount: bigint('amount', { mode: 'bigint' }).notNull(),
+    reason: text('reason').notNull(),
+    actor: text('actor').notNull(),
+    createdAt: createdAt(),
+  },
+  table => [
+    primaryKey({ name: 'operator_credit_pkey', columns: [table.idempotencyKey] }),
+    unique('operator_credit_id_key').on(table.creditId),
+    foreignKey({
+      name: 'operator_credit_customer_fkey',
+      columns: [table.customerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+    index('operator_credit_customer_idx').on(table.customerId),
+  ],
+);
+
 /** What customers have in a cell beside their accounts. */
 export function customerCellTables(cell: CellName) {
   const keySpend = pgSchema(cell).table(

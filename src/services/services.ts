@@ -4,6 +4,7 @@ import { createChannels } from '../accounts/channels.ts';
 import { createCustomerCredit } from '../accounts/customer-credit.ts';
 import { createFundedKey, type FundedKeyOrder } from '../accounts/funded-keys.ts';
 import { createKeySpending } from '../accounts/key-spending.ts';
+import { createOperatorCredits } from '../accounts/operator-credits.ts';
 import { createSignIn } from '../accounts/sign-in.ts';
 import { createWalletKeys } from '../accounts/wallet-keys.ts';
 import { createWalletLinks } from '../accounts/wallet-links.ts';
@@ -235,6 +236,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     keySpending: createKeySpending({ db: pool, clock }),
     walletLinks: createWalletLinks({ pool, clock, signatures, domains: config.siwxDomains }),
     walletKeys: createWalletKeys({ db: pool, clock, signatures, domains: config.siwxDomains }),
+    operatorCredits: createOperatorCredits(pool),
     /** For the sandbox: keys with credit that nobody paid for. */
     createFundedKey: (order: FundedKeyOrder) => createFundedKey(pool, order),
     credit: createCustomerCredit(pool),
