@@ -13,7 +13,7 @@ async function askPrice(paymentOptions: PaymentOption[]) {
   app.setValidatorCompiler(compileSchema);
   setDefaultErrors(app);
   await app.register(mobulaDialect, {
-    agents: { prepare: nobody, results: { status: nobody, key: nobody, topup: nobody } },
+    agents: { prepare: nobody, creditorOf: nobody, results: { status: nobody, key: nobody, topup: nobody } },
     mpp: undefined,
     topups: { topUp: nobody },
     paymentOptions,
