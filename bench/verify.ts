@@ -117,6 +117,7 @@ function createOurs(): Verifier {
         network: NETWORK,
         token,
         settleGas,
+        walletFactories: new Set(),
         client,
         lanes: {
           addresses: [GAS_PAYER],

@@ -25,12 +25,16 @@ const ROOT = path.resolve(import.meta.dirname, '..');
 export const CONTRACTS = [
   { name: 'TestUsdc', target: 'src/local/test-usdc.artifact.json' },
   { name: 'Multicall3', target: 'src/local/multicall3.artifact.json' },
+  { name: 'Permit2', target: 'src/local/permit2.artifact.json' },
+  { name: 'X402ExactPermit2Proxy', target: 'src/local/x402-exact-permit2-proxy.artifact.json' },
 ] as const;
 
-/** @returns the artifact's text: runtime bytecode and interface, no metadata that depends on the machine. */
-export function compileContract(name: string): string {
+/**
+ * @param file where the contract is, when it is not alone in a file of its name
+ * @returns the artifact's text: runtime bytecode and interface, no metadata that depends on the machine.
+ */
+export function compileContract(name: string, file = `${name}.sol`): string {
   const solc = createRequire(import.meta.url)('solc') as Solc;
-  const file = `${name}.sol`;
   const input = {
     language: 'Solidity',
     sources: { [file]: { content: readFileSync(path.join(ROOT, 'contracts', file), 'utf8') } },

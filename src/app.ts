@@ -1,16 +1,25 @@
 import { randomUUID } from 'node:crypto';
 import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import { ADMIN_PREFIX, adminApi } from './admin/admin-api.ts';
-import type { Config } from './config/config.ts';
-import { AITOPUP_PREFIX, aitopupDialect, aitopupMcp, MCP_PREFIX } from './dialects/aitopup/index.ts';
-import { DRIA_PREFIX, driaDialect } from './dialects/dria/index.ts';
-import { mobulaDialect } from './dialects/mobula/index.ts';
-import { veniceDialect } from './dialects/venice/index.ts';
+import type { Config, DialectName } from './config/config.ts';
+import {
+  AITOPUP_PREFIX,
+  aitopupDialect,
+  aitopupMcp,
+  aitopupPaths,
+  createCallCounter,
+  MCP_PREFIX,
+} from './dialects/aitopup/index.ts';
+import { DRIA_PATHS, DRIA_PREFIX, driaDialect } from './dialects/dria/index.ts';
+import { MOBULA_PATHS, mobulaDialect } from './dialects/mobula/index.ts';
+import { VENICE_PATHS, veniceDialect } from './dialects/venice/index.ts';
 import { setDefaultErrors } from './http/errors.ts';
-import { registerHealth } from './http/health.ts';
+import { HEALTH_PATHS, registerHealth } from './http/health.ts';
 import { describeApi, serveApiPages } from './http/openapi.ts';
+import { answerByOwner, type PathOwner } from './http/path-owners.ts';
 import { compileSchema } from './http/validator.ts';
 import type { Clock } from './lib/clock.ts';
+import { unavailable } from './lib/errors.ts';
 import { VERSION } from './lib/version.ts';
 import { registerDiscovery } from './public-api/discovery.ts';
 import { FACILITATOR_PREFIX, facilitatorApi } from './public-api/facilitator.ts';
@@ -45,13 +54,20 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     trustProxy: config.trustProxy,
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    // A request that is being answered is finished; new ones on kept connections are told to go elsewhere.
-    return503OnClosing: true,
+    frameworkErrors: answerByOwner(pathOwners(config, options.clock)),
+    // Refused below, in the form of whoever owns the path.
+    return503OnClosing: false,
     forceCloseConnections: 'idle',
   });
   app.setValidatorCompiler(compileSchema);
   app.addHook('preClose', () => {
     draining = true;
+  });
+  // A request that is being answered is finished; new ones on kept connections are told to go elsewhere. This hook is
+  // the first, so nothing of them is looked at.
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (draining && !HEALTH_PATHS.includes(request.url)) done(unavailable('a gateway that is being stopped'));
+    else done();
   });
   // A connection that was busy when we began to stop would else be kept open for its next request.
   app.addHook('onSend', async (_request, reply) => {
@@ -104,15 +120,15 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       paymentOptions: services.paymentOptions,
       publicOrigin: config.publicOrigin,
       amountRange: config.sentTopups.amountRange,
-      rateLimits: config.rateLimits,
+      countCall: config.rateLimits ? createCallCounter() : undefined,
       clock: options.clock,
     };
     await app.register(aitopupDialect, { ...parts, prefix: AITOPUP_PREFIX });
     await app.register(aitopupMcp, { ...parts, prefix: MCP_PREFIX });
   }
   if (config.adminApiKey) {
-    const { webhooks, vouchers, keyVerification: keys, createFundedKey } = services;
-    const parts = { webhooks, vouchers, keys, createFundedKey };
+    const { webhooks, vouchers, keyVerification: keys, createFundedKey, operatorCredits } = services;
+    const parts = { webhooks, vouchers, keys, createFundedKey, operatorCredits };
     await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey, ...parts });
   }
   if (config.dialects.includes('mobula') && services.agents) {
@@ -136,6 +152,17 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   if (options.sandbox) await app.register(sandboxRoutes, options.sandbox);
   await serveApiPages(app);
   return app;
+}
+
+/** Whose form an answer has that no route gives. */
+function pathOwners({ dialects }: Config, clock: Clock): PathOwner[] {
+  const owners: Record<DialectName, readonly PathOwner[]> = {
+    venice: VENICE_PATHS,
+    mobula: MOBULA_PATHS,
+    dria: DRIA_PATHS,
+    aitopup: aitopupPaths(clock),
+  };
+  return dialects.flatMap(name => owners[name]);
 }
 
 /** Live money where any is taken, else test money: an agent has one account, and its wallet any chain. */

@@ -1,3 +1,4 @@
+import { parseAddressRange } from '../customers/address-list.ts';
 import type { KeyDialect } from '../customers/api-key-format.ts';
 import { createApiKey } from '../customers/api-keys.ts';
 import { createCustomer } from '../customers/customers.ts';
@@ -7,6 +8,7 @@ import { CONTRA } from '../ledger/chart.ts';
 import { addGrant } from '../ledger/grants.ts';
 import { isDone } from '../ledger/status.ts';
 import { assert } from '../lib/assert.ts';
+import { GatewayError } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
 import { NANO_PER_USD } from '../lib/money.ts';
 import type { Environment } from '../ports/environment.ts';
@@ -37,9 +39,14 @@ export interface FundedKey {
 /**
  * Makes a customer, its account with promotional credit, and its key, in this order: what fails on the way
  * leaves credit that nobody can reach and never a key without its credit.
+ * @throws GatewayError `malformed_request` for an address that is none
  */
 export async function createFundedKey(db: Queryable, order: FundedKeyOrder): Promise<FundedKey> {
   const { dialect, environment, spendingCapNanoUsd, allowedAddresses } = order;
+  const odd = allowedAddresses?.find(range => !parseAddressRange(range));
+  if (odd !== undefined) {
+    throw new GatewayError('malformed_request', `${JSON.stringify(odd)} is neither an address nor a CIDR`);
+  }
   const balanceNanoUsd = order.balanceNanoUsd ?? openingBalance(dialect, environment);
   const { customerId, accountId, cell } = await createCustomer(db, environment);
   await openAccount(db, cell, { accountId, environment });

@@ -51,7 +51,7 @@ export function createSignIn({ db, clock, signatures, domains }: SignInOptions):
     async forgetExpiredNonces() {
       let total = 0;
       for (let batch = 0; batch < MAX_FORGET_BATCHES; batch += 1) {
-        const deleted = await deleteExpiredNonces(db, clock.nowMs(), FORGET_BATCH);
+        const deleted = await deleteExpiredNonces(db, FORGET_BATCH);
         total += deleted;
         if (deleted < FORGET_BATCH) break;
       }

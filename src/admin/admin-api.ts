@@ -1,9 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
+import type { OperatorCredits } from '../accounts/operator-credits.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { KeyVerification } from '../subscriptions/key-verification.ts';
 import type { Vouchers } from '../vouchers/redeem.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
+import { adminCreditRoutes } from './credits.ts';
 import { adminKeyRoutes } from './keys.ts';
 import { adminTopupKeyRoutes, type CreateKey } from './topup-keys.ts';
 import { adminVoucherRoutes } from './vouchers.ts';
@@ -19,6 +21,7 @@ export interface AdminOptions {
   vouchers: Vouchers;
   keys: KeyVerification;
   createFundedKey: CreateKey;
+  operatorCredits: OperatorCredits;
 }
 
 /**
@@ -41,6 +44,7 @@ export async function adminApi(app: FastifyInstance, options: AdminOptions): Pro
   adminVoucherRoutes(app, options.vouchers);
   adminKeyRoutes(app, options.keys);
   adminTopupKeyRoutes(app, options.createFundedKey);
+  adminCreditRoutes(app, options.operatorCredits);
 }
 
 function digest(key: string): Buffer {

@@ -30,7 +30,9 @@ const Verdict = Type.Union([
     planActive: Type.Boolean(),
     planActiveUntil: Type.Union([Type.String({ format: 'date-time' }), Type.Null()]),
     creditsLeft: Type.String({ description: 'whole credits, rounded down; 0 when spent' }),
-    availableUsd: Type.String({ description: 'the same as exact dollars' }),
+    availableUsd: Type.String({
+      description: 'the same as exact dollars; a plan’s credits count as those that are topped up',
+    }),
   }),
 ]);
 

@@ -1,8 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import type { FundedKey, FundedKeyOrder } from '../accounts/funded-keys.ts';
-import { GatewayError } from '../lib/errors.ts';
-import { parseUsd } from '../lib/money.ts';
+import { readUsd } from './read-usd.ts';
 
 /** Makes a key of a new customer. */
 export type CreateKey = (order: FundedKeyOrder) => Promise<FundedKey>;
@@ -19,8 +18,10 @@ const NewKey = Type.Object(
     ),
     capUsd: Type.Optional(Type.String({ description: 'what the key may spend in a month, decimal string' })),
     allowedAddresses: Type.Optional(
-      Type.Array(Type.Union([Type.String({ format: 'ipv4' }), Type.String({ format: 'ipv6' })]), {
+      Type.Array(Type.String({ maxLength: 64 }), {
         maxItems: 100,
+        description: 'addresses and CIDRs that may use the key; any when absent or empty',
+        examples: [['203.0.113.7', '10.0.0.0/8', '2001:db8::/32']],
       }),
     ),
   },
@@ -53,17 +54,9 @@ export function adminTopupKeyRoutes(app: FastifyInstance, createKey: CreateKey):
       createKey({
         dialect: 'aitopup',
         environment: body.environment ?? 'live',
-        balanceNanoUsd: readUsd('balanceUsd', body.balanceUsd),
-        spendingCapNanoUsd: readUsd('capUsd', body.capUsd, 1n),
+        balanceNanoUsd: body.balanceUsd === undefined ? undefined : readUsd('balanceUsd', body.balanceUsd),
+        spendingCapNanoUsd: body.capUsd === undefined ? undefined : readUsd('capUsd', body.capUsd, 1n),
         allowedAddresses: body.allowedAddresses,
       }),
   );
-}
-
-function readUsd(name: string, text: string | undefined, least = 0n): bigint | undefined {
-  const nanoUsd = text === undefined ? undefined : parseUsd(text);
-  if (text !== undefined && (nanoUsd === undefined || nanoUsd < least)) {
-    throw new GatewayError('malformed_request', `${name} must be a decimal string of US dollars`);
-  }
-  return nanoUsd;
 }

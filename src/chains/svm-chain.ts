@@ -1,3 +1,4 @@
+import { unavailable } from '../lib/errors.ts';
 import { findTokenTransfer } from '../lib/svm-token.ts';
 import { readSvmTransaction } from '../lib/svm-transaction.ts';
 import type {
@@ -22,16 +23,26 @@ import { checkSvmSetup, type SvmReceiver } from './svm-setup.ts';
 const HEAD_MAX_AGE_MS = 1_000;
 
 /**
- * So long after a payment was accepted its blockhash has died: the core's margin for a head that was read a
- * little earlier, 150 blocks, and the same again for a node that had fallen behind.
+ * A finalized block so far after a search's first one is younger than the payment's blockhash, whatever node was asked
+ * when it was accepted: the search begins a few slots before a block that knew the blockhash. Only a block that is
+ * younger can tell that the blockhash is dead; to an older one it is unknown in the same words.
  */
 const EXPIRY_SLOTS = 350n;
+
+/** A blockhash lives for 150 blocks, so the transaction can be in a block that long before it was shown to us; some slots have none. */
+const LIFE_SLOTS = 300n;
 
 /** A block with this many on top is finalized; the number the network itself uses. */
 const FINALIZED_CONFIRMATIONS = 32;
 
-/** So many one call of getSignatureStatuses takes. */
-const MAX_STATUSES = 256;
+/** One call of getSignatureStatuses takes 256; there must be room for one more. */
+const MAX_STATUSES = 255;
+
+const MAX_SLOT = 2n ** 64n - 1n;
+
+/** How far back an older transaction is looked for, in a busy receiver's history. */
+const WITNESS_PAGE_SIZE = 1_000;
+const MAX_WITNESS_PAGES = 5;
 
 /** A node that is so far ahead has heard of every block that was confirmed before. */
 const SURELY_SEEN_SLOTS = 32n;
@@ -55,18 +66,27 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     return head;
   }
 
+  /** A node that does not know the blockhash has fallen behind, or it is dead: then nothing is accepted. */
+  async function slotThatKnows(given: ExactPayment): Promise<bigint> {
+    const { blockhash } = requireKind(given, 'solana').transaction;
+    const { slot, valid } = await client.isBlockhashValid(blockhash, 'confirmed');
+    if (!valid) throw unavailable(`a ${network.title} node that knows the blockhash of the payment`);
+    return slot;
+  }
+
   async function proveSettlement(given: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
     const payment = requireKind(given, 'solana');
-    const isOld = (await currentSlot()) >= hint.fromBlock + EXPIRY_SLOTS;
-    const named = [...hint.transactions, ...(hint.reported ?? [])];
-    const proof = await readNamed(payment, named, isOld);
+    const { transactions, reported = [], fromBlock } = hint;
+    const isOld = (await currentSlot()) >= fromBlock + EXPIRY_SLOTS;
+    const proof =
+      (await readNamed(payment, transactions, isOld)) ?? (await readReported(payment, reported, isOld));
     if (proof) return proof;
     // While our own transaction waits for a block its status will tell; searching would only cost calls.
-    if (hint.transactions.length > 0 && !isOld) return NOT_SEEN;
-    const { signature } = await findInHistory(client, payment, { fromSlot: hint.fromBlock });
+    if (transactions.length > 0 && !isOld) return NOT_SEEN;
+    const { signature } = await findInHistory(client, payment, { fromSlot: fromBlock - LIFE_SLOTS });
     const found = signature === undefined ? undefined : await readNamed(payment, [signature], isOld);
     if (found) return found;
-    return isOld ? proveExpiry(payment, named, hint.fromBlock) : NOT_SEEN;
+    return isOld ? proveExpiry(payment, hint) : NOT_SEEN;
   }
 
   /** What the named transactions prove; those that were never executed or carry another message prove nothing. */
@@ -90,23 +110,40 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
   }
 
   /**
+   * As {@link readNamed}, for what somebody else named: a short way to the transfer and nothing more. It may be
+   * replaced, made up or no signature at all, so nothing but a proof keeps the payment from being searched.
+   */
+  async function readReported(
+    payment: SolanaPayment,
+    signatures: readonly string[],
+    searchHistory: boolean,
+  ): Promise<SettlementProof | undefined> {
+    for (const signature of signatures) {
+      const proof = await readNamed(payment, [signature], searchHistory).catch(() => undefined);
+      if (proof && proof.kind !== 'unknown') return proof;
+    }
+    return undefined;
+  }
+
+  /**
    * Proof that the transaction will never be in a block: the blockhash is dead at a finalized block that is
    * surely younger than it, and that node's whole record up to there does not hold the transaction.
    */
   async function proveExpiry(
     payment: SolanaPayment,
-    named: readonly string[],
-    fromSlot: bigint,
+    { transactions, reported = [], fromBlock }: ProofHint,
   ): Promise<SettlementProof> {
-    const { slot, valid } = await client.isBlockhashValid(payment.transaction.blockhash);
-    if (valid || slot < fromSlot + EXPIRY_SLOTS) return NOT_SEEN;
+    const { slot, valid } = await client.isBlockhashValid(payment.transaction.blockhash, 'finalized');
+    if (valid || slot < fromBlock + EXPIRY_SLOTS) return NOT_SEEN;
+    const fromSlot = fromBlock - LIFE_SLOTS;
     if ((await client.firstAvailableSlot()) > fromSlot) return NOT_SEEN;
     const search = await findInHistory(client, payment, { fromSlot, seenSlot: slot });
     if (search.signature !== undefined || !search.complete) return NOT_SEEN;
-    if (named.length > 0) {
-      const looked = await client.signatureStatuses(named, true);
-      if (looked.slot < slot || (await readNamed(payment, named, true))) return NOT_SEEN;
+    if (transactions.length > 0) {
+      const looked = await client.signatureStatuses(transactions, true);
+      if (looked.slot < slot || (await readNamed(payment, transactions, true))) return NOT_SEEN;
     }
+    if (await readReported(payment, reported, true)) return NOT_SEEN;
     return { kind: 'impossible', reason: 'expired' };
   }
 
@@ -145,38 +182,67 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     for (let start = 0; start < places.length; start += MAX_STATUSES) {
       const part = places.slice(start, start + MAX_STATUSES);
       const signatures = part.map(({ transaction }) => transaction);
-      const { slot, statuses } = await client.signatureStatuses(signatures, true);
-      // A node that was set up anew knows nothing of what was before: its silence is no proof.
-      const isSilent = part.some((_, index) => !statuses[index]);
-      const recordFrom = isSilent ? await client.firstAvailableSlot() : 0n;
-      part.forEach((place, index) =>
-        standings.push(standingOf(place, statuses[index], { recordFrom, slot })),
-      );
+      const { statuses } = await client.signatureStatuses(signatures, true);
+      const silent = part.filter((_, index) => !statuses[index]);
+      const gone = silent.length > 0 ? await findGone(silent) : new Set();
+      part.forEach((place, index) => {
+        const status = statuses[index];
+        const unseen = gone.has(place.transaction) ? 'moved' : 'unknown';
+        standings.push(status ? standingOf(place, status) : unseen);
+      });
     }
     return standings;
+  }
+
+  /**
+   * Which transactions the network holds no more. A node that was set up anew knows nothing of what was before, and
+   * behind one URL there can be many nodes, so in the same question it is asked for an older transaction that is final:
+   * only the silence of a node that knows that witness means anything.
+   */
+  async function findGone(places: readonly TransferPlace[]): Promise<ReadonlySet<string>> {
+    const oldest = places.reduce(
+      (least, { blockNumber }) => (blockNumber < least ? blockNumber : least),
+      MAX_SLOT,
+    );
+    const witness = await findOlder(oldest);
+    if (witness === undefined) return new Set();
+    const signatures = [witness, ...places.map(({ transaction }) => transaction)];
+    const { slot, statuses } = await client.signatureStatuses(signatures, true);
+    if (statuses[0]?.commitment !== 'finalized') return new Set();
+    // The node may simply not have got there yet.
+    const isSeen = ({ blockNumber }: TransferPlace) => slot >= blockNumber + SURELY_SEEN_SLOTS;
+    const gone = places.filter((place, index) => !statuses[index + 1] && isSeen(place));
+    return new Set(gone.map(({ transaction }) => transaction));
+  }
+
+  /** A transaction to the receiver in an older block; there is always one, because its account had to be made. */
+  async function findOlder(slot: bigint): Promise<string | undefined> {
+    let before: string | undefined;
+    for (let page = 0; page < MAX_WITNESS_PAGES; page += 1) {
+      const limit = WITNESS_PAGE_SIZE;
+      const entries = await client.history(
+        receiver.tokenAccount,
+        before === undefined ? { limit } : { limit, before },
+      );
+      const older = entries.find(entry => entry.slot < slot);
+      if (older || entries.length < limit) return older?.signature;
+      before = entries.at(-1)?.signature;
+    }
+    return undefined;
   }
 
   return {
     network: network.network,
     proveSettlement,
     standing,
-    currentBlock: currentSlot,
+    currentBlock: payment => (payment ? slotThatKnows(payment) : currentSlot()),
     earliestSettlementBlock: slot => (slot > network.lookbackSlots ? slot - network.lookbackSlots : 0n),
     checkSetup: () => checkSvmSetup(network, client, receiver),
   };
 }
 
-/** @param record the slots that the node's record holds, up to the newest that it knew when it answered */
-function standingOf(
-  place: TransferPlace,
-  status: SvmSignatureStatus | undefined,
-  record: { recordFrom: bigint; slot: bigint },
-): Standing {
-  // The node may simply not have got there yet, or have lost what it knew.
-  const isCovered =
-    record.recordFrom <= place.blockNumber && record.slot >= place.blockNumber + SURELY_SEEN_SLOTS;
-  if (!status && !isCovered) return 'unknown';
-  if (!status?.succeeded || status.slot !== place.blockNumber) return 'moved';
+function standingOf(place: TransferPlace, status: SvmSignatureStatus): Standing {
+  if (!status.succeeded || status.slot !== place.blockNumber) return 'moved';
   if (status.commitment === 'processed') return 'unknown';
   return status.commitment === 'finalized' ? 'final' : 'standing';
 }

@@ -49,7 +49,6 @@ interface RpcAccount {
 }
 
 const CONFIRMED = { commitment: 'confirmed' } as const;
-const FINALIZED = { commitment: 'finalized' } as const;
 
 /** Reads and feeds a Solana node. */
 export function createSvmClient(options: SvmClientOptions): SvmClient {
@@ -74,10 +73,10 @@ export function createSvmClient(options: SvmClientOptions): SvmClient {
       const { value } = await request<WithContext<number>>('getBalance', [address, CONFIRMED]);
       return BigInt(value);
     },
-    async isBlockhashValid(blockhash) {
+    async isBlockhashValid(blockhash, commitment) {
       const { context, value } = await request<WithContext<boolean>>('isBlockhashValid', [
         blockhash,
-        FINALIZED,
+        { commitment },
       ]);
       return { slot: BigInt(context.slot), valid: value };
     },
@@ -105,7 +104,7 @@ export function createSvmClient(options: SvmClientOptions): SvmClient {
       return entries.map(({ signature, slot, memo }) => ({
         signature,
         slot: BigInt(slot),
-        memo: memo ?? '',
+        memo: memo ?? undefined,
       }));
     },
     async transaction(signature) {
@@ -116,11 +115,11 @@ export function createSvmClient(options: SvmClientOptions): SvmClient {
     firstAvailableSlot: async () => BigInt(await request<number>('getFirstAvailableBlock', [])),
     async simulate(wire) {
       const config = { ...CONFIRMED, encoding: 'base64', sigVerify: false, replaceRecentBlockhash: false };
-      const { value } = await request<WithContext<{ err: unknown }>>('simulateTransaction', [
+      const { context, value } = await request<WithContext<{ err: unknown }>>('simulateTransaction', [
         toBase64(wire),
         config,
       ]);
-      return value.err === null ? undefined : { error: value.err };
+      return { slot: BigInt(context.slot), error: value.err ?? undefined };
     },
     async send(wire) {
       // It was rehearsed before it was signed; a second rehearsal by the node would only cost time.

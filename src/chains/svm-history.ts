@@ -5,7 +5,10 @@ import type { SvmClient, SvmHistoryEntry } from '../ports/svm-client.ts';
 
 const PAGE_SIZE = 1_000;
 const MAX_PAGES = 3;
-const MAX_READ = 50;
+
+/** So many transactions of one account are read for one look, some at a time. */
+const MAX_READ = 500;
+const MAX_PARALLEL_READS = 25;
 
 export interface HistorySearch {
   /** The transaction that carries the payment's message. */
@@ -15,8 +18,9 @@ export interface HistorySearch {
 }
 
 /**
- * Looks for a payment whose signature nobody told us among the transactions of the account it is paid from.
- * Memos are listed with the history, so only transactions that carry the payment's are read.
+ * Looks for a payment whose signature nobody told us among the transactions of the account it is paid from. Memos
+ * are listed with the history, so a transaction whose memo is another one need not be read. One that is listed without
+ * a memo must be: some nodes never list them.
  * @param range first slot of interest, and a slot that the answering node must have seen
  */
 export async function findInHistory(
@@ -26,28 +30,43 @@ export async function findInHistory(
 ): Promise<HistorySearch> {
   const own = readSvmTransaction(Buffer.from(payment.transaction.wire, 'base64'));
   const memos = own ? findMemos(own) : [];
-  const mayBeOurs = ({ memo }: SvmHistoryEntry) => memos.every(text => memo.includes(text));
-  let before: string | undefined;
-  let read = 0;
+  const { entries, complete } = await listEntries(client, payment.transaction.source, range);
+  const listed = entries.filter(({ memo }) => memo !== undefined && memos.every(text => memo.includes(text)));
+  const silent = entries.filter(({ memo }) => memo === undefined);
+  const candidates = [...listed, ...silent].slice(0, MAX_READ);
+  // What is listed and cannot be read may be the very transaction.
+  let isAll = complete && candidates.length === listed.length + silent.length;
+  for (let start = 0; start < candidates.length; start += MAX_PARALLEL_READS) {
+    const part = candidates.slice(start, start + MAX_PARALLEL_READS);
+    const executed = await Promise.all(part.map(({ signature }) => client.transaction(signature)));
+    if (executed.includes(undefined)) isAll = false;
+    const found = executed.findIndex(each => {
+      const view = each && readSvmTransaction(each.wire);
+      return view && payment.identity.endsWith(`:${view.messageHash}`);
+    });
+    const signature = part[found]?.signature;
+    if (signature !== undefined) return { signature, complete: isAll };
+  }
+  return { complete: isAll };
+}
+
+/** The account's transactions from the newest back to the first slot of interest, as far as a look may go. */
+async function listEntries(
+  client: SvmClient,
+  account: string,
+  range: { fromSlot: bigint; seenSlot?: bigint },
+): Promise<{ entries: SvmHistoryEntry[]; complete: boolean }> {
+  const entries: SvmHistoryEntry[] = [];
   for (let page = 0; page < MAX_PAGES; page += 1) {
-    const entries = await client.history(payment.transaction.source, {
+    const before = entries.at(-1)?.signature;
+    const listed = await client.history(account, {
       limit: PAGE_SIZE,
       ...(before === undefined ? {} : { before }),
       ...(range.seenSlot === undefined ? {} : { minSlot: range.seenSlot }),
     });
-    for (const entry of entries) {
-      if (entry.slot < range.fromSlot) return { complete: true };
-      if (!mayBeOurs(entry)) continue;
-      read += 1;
-      if (read > MAX_READ) return { complete: false };
-      const executed = await client.transaction(entry.signature);
-      const view = executed && readSvmTransaction(executed.wire);
-      if (view && payment.identity.endsWith(`:${view.messageHash}`)) {
-        return { signature: entry.signature, complete: true };
-      }
-    }
-    before = entries.at(-1)?.signature;
-    if (entries.length < PAGE_SIZE) return { complete: true };
+    const inRange = listed.filter(({ slot }) => slot >= range.fromSlot);
+    entries.push(...inRange);
+    if (inRange.length < listed.length || listed.length < PAGE_SIZE) return { entries, complete: true };
   }
-  return { complete: false };
+  return { entries, complete: false };
 }

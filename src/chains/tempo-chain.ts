@@ -49,7 +49,8 @@ export function createTempoChain(network: TempoNetwork, client: EvmClient): Chai
       token: payment.asset,
       from: payment.payer,
       to: payment.payTo,
-      memo: payment.transfer.memo,
+      isMemo: memo => memo === payment.transfer.memo,
+      amountBaseUnits: payment.amountBaseUnits,
     });
     if (!log) return { kind: 'impossible', reason: 'used_elsewhere', transaction };
     if (head < receipt.blockNumber) head = receipt.blockNumber;

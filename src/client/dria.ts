@@ -2,7 +2,7 @@ import { encodeBase64Json } from '../lib/base64.ts';
 import { newId } from '../lib/ids.ts';
 import type { EvmWallet } from './evm-wallet.ts';
 import { ask, NoAnswerError } from './http.ts';
-import { type Attempt, isRefusal, RefusedError, reasonOf, type Seller, unknown } from './seller.ts';
+import { type Attempt, isRefusal, RefusedError, reasonOf, type Seller, saysUsed, unknown } from './seller.ts';
 import {
   type PaymentTerms,
   readAccepts,
@@ -15,6 +15,9 @@ import {
 const ASK_TIMEOUT_MS = 30_000;
 /** Sellers wait for the chain before they answer. */
 const PAY_TIMEOUT_MS = 100_000;
+
+/** With these the seller has tried, and proved that no transfer happened; the others are about what it was shown. */
+const SETTLE_REASONS = new Set(['invalid_transaction_state', 'payment_expired', 'unexpected_settle_error']);
 
 export interface DriaOrder {
   origin: URL;
@@ -79,7 +82,12 @@ export async function createDriaSeller(order: DriaOrder): Promise<Seller> {
           },
         };
       }
-      if (isRefusal(answer.status)) return { kind: 'refused', reason: reasonOf(answer) };
+      const { error } = body;
+      if (saysUsed(error)) return unknown(answer);
+      if (answer.status === 402 || isRefusal(answer.status)) {
+        const isProven = answer.status === 402 && typeof error === 'string' && SETTLE_REASONS.has(error);
+        return { kind: 'refused', reason: reasonOf(answer), isProven };
+      }
       return unknown(answer);
     },
   };

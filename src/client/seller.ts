@@ -15,8 +15,11 @@ export interface Receipt {
 /** What came of sending a signed payment once. */
 export type Attempt =
   | { kind: 'paid'; receipt: Receipt }
-  /** The seller says that no money moved, and why. */
-  | { kind: 'refused'; reason: string }
+  /**
+   * The seller did nothing with the payment, and says why. `isProven`: it says what became of the payment itself, which
+   * holds for every time that it was sent; else only this sending is judged, and an earlier one may have moved money.
+   */
+  | { kind: 'refused'; reason: string; isProven: boolean }
   /** Nobody can tell yet: the same payment may be sent again, another one must not be signed. */
   | { kind: 'unknown'; reason: string; retryAfterSeconds: number; paymentId: string | undefined };
 
@@ -40,7 +43,7 @@ export class RefusedError extends Error {
   }
 }
 
-const DEFAULT_RETRY_SECONDS = 2;
+export const DEFAULT_RETRY_SECONDS = 2;
 const MAX_RETRY_SECONDS = 30;
 
 /** The attempt whose answer was lost or says that it is too early to tell. */
@@ -58,9 +61,17 @@ export function unknown(answer: HttpAnswer | NoAnswerError, paymentId?: string):
   return { kind: 'unknown', reason: reasonOf(answer), retryAfterSeconds, paymentId };
 }
 
-/** Answers after which it is known that nothing was done with the payment, now or later. */
+/**
+ * Answers of a seller that has not looked at the payment, or not further than its form. 402 is not among them: what it
+ * means is for the dialect to say.
+ */
 export function isRefusal(status: number): boolean {
-  return status >= 400 && status < 500 && ![408, 409, 425, 429].includes(status);
+  return status >= 400 && status < 500 && ![402, 408, 409, 425, 429].includes(status);
+}
+
+/** Reasons of x402 that say that the payment was used, which is no sign that no money moved. */
+export function saysUsed(reason: unknown): boolean {
+  return typeof reason === 'string' && /already_used|duplicate_settlement/.test(reason);
 }
 
 /** One line of why, from either kind of error body. */

@@ -1,7 +1,7 @@
 import { decodeBase64Json, encodeBase64Json } from '../lib/base64.ts';
 import { baseUnitsToNano, formatUsd } from '../lib/money.ts';
 import { ask, NoAnswerError } from './http.ts';
-import { type Attempt, isRefusal, RefusedError, reasonOf, type Seller, unknown } from './seller.ts';
+import { type Attempt, isRefusal, RefusedError, reasonOf, type Seller, saysUsed, unknown } from './seller.ts';
 import {
   findNetwork,
   type PaymentTerms,
@@ -57,7 +57,8 @@ export function createVeniceSeller({ origin, wallet, amountBaseUnits }: VeniceOr
         timeoutMs: PAY_TIMEOUT_MS,
       }).catch((error: NoAnswerError) => error);
       if (answer instanceof NoAnswerError) return unknown(answer);
-      const { data, details } = (answer.json ?? {}) as {
+      const { data, details, error } = (answer.json ?? {}) as {
+        error?: unknown;
         data?: Record<string, unknown>;
         details?: Record<string, unknown>;
       };
@@ -75,7 +76,11 @@ export function createVeniceSeller({ origin, wallet, amountBaseUnits }: VeniceOr
           },
         };
       }
-      if (isRefusal(answer.status)) return { kind: 'refused', reason: reasonOf(answer) };
+      // The other 402 is the price list: this seller has seen no payment, and something between us may have lost it.
+      const isProven = answer.status === 402 && error === 'SETTLEMENT_FAILED';
+      if (isProven || (isRefusal(answer.status) && !saysUsed(details?.['reason']))) {
+        return { kind: 'refused', reason: reasonOf(answer), isProven };
+      }
       const paymentId = details?.['paymentId'];
       return unknown(answer, typeof paymentId === 'string' ? show(paymentId) : undefined);
     },

@@ -3,12 +3,14 @@ import type { Pool } from 'pg';
 import { parseWalletId, type WalletId } from '../accounts/wallet-ids.ts';
 import { link, REFUSALS } from '../accounts/wallet-links.ts';
 import { requireSetting } from '../config/read.ts';
+import { findAgent } from '../customers/agent-customers.ts';
 import { listIdentities } from '../customers/customer-links.ts';
 import { findWallet } from '../customers/customers.ts';
 import { createPool } from '../db/pool.ts';
 import { readBalance } from '../ledger/balances.ts';
 import { GatewayError } from '../lib/errors.ts';
 import { formatUsd } from '../lib/money.ts';
+import { formatAgentId } from '../subscriptions/agent-id.ts';
 import { EXIT, print, table } from './output.ts';
 
 const USAGE = `usage: topup-gateway accounts show <wallet>
@@ -103,15 +105,26 @@ async function show(pool: Pool, args: string[], wallet: WalletId): Promise<numbe
   const balance = await readBalance(pool, customer.cell, customer.accountId);
   const wallets = await listIdentities(pool, customer);
   const available = formatUsd(balance?.availableNanoUsd ?? 0n);
+  const agentCustomer = await findAgent(pool, wallet);
+  const agent = agentCustomer && {
+    agentId: formatAgentId(agentCustomer.customerId),
+    accountId: agentCustomer.accountId,
+    availableUsd: formatUsd(
+      (await readBalance(pool, agentCustomer.cell, agentCustomer.accountId))?.availableNanoUsd ?? 0n,
+    ),
+  };
   const { customerId, accountId, cell } = customer;
   print(
     args,
-    { customerId, accountId, cell, environment: wallet.environment, availableUsd: available, wallets },
+    { customerId, accountId, cell, environment: wallet.environment, availableUsd: available, wallets, agent },
     table(
       ['customer', 'account', 'environment', 'available USD', 'wallet'],
-      wallets.map((each, index) =>
-        index === 0 ? [customerId, accountId, wallet.environment, available, each] : ['', '', '', '', each],
-      ),
+      [
+        ...wallets.map((each, index) =>
+          index === 0 ? [customerId, accountId, wallet.environment, available, each] : ['', '', '', '', each],
+        ),
+        ...(agent ? [['', agent.accountId, '', agent.availableUsd, agent.agentId]] : []),
+      ],
     ),
   );
   return EXIT.good;

@@ -3,6 +3,7 @@ import type { DepthRule } from '../lib/confirmations.ts';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
 import { isSvmAddress } from '../lib/svm-address.ts';
 import { readSvmKey } from '../lib/svm-key.ts';
+import { type AgentConfig, parseAgents } from './agents.ts';
 import { parseFacilitatorApiKeys } from './facilitator-api.ts';
 import { EMBEDDED, type FacilitatorSettings, isLoopbackUrl, parseFacilitators } from './facilitators.ts';
 import { ConfigError, readValues, type Values } from './read.ts';
@@ -21,6 +22,12 @@ import { parseEncryptionKeys, parseWebhooks, type WebhookConfig } from './webhoo
 const DIALECT_NAMES = ['venice', 'mobula', 'dria', 'aitopup'] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
 
+const PERMIT2_SETTINGS = ['off', 'on', 'sponsored'] as const;
+export type Permit2Setting = (typeof PERMIT2_SETTINGS)[number];
+
+const isPermit2Setting = (text: string): text is Permit2Setting =>
+  (PERMIT2_SETTINGS as readonly string[]).includes(text);
+
 /** Paid by MPP and not by x402. */
 const TEMPO_NETWORKS: readonly string[] = ['eip155:4217', 'eip155:42431'];
 
@@ -28,7 +35,7 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** The effective configuration: parsed once, frozen, passed to what needs it. */
-export interface Config extends FacilitatorSettings {
+export interface Config extends FacilitatorSettings, AgentConfig {
   mode: 'serve' | 'sandbox';
   host: string;
   port: number;
@@ -43,6 +50,9 @@ export interface Config extends FacilitatorSettings {
   evmPayTo: string;
   /** Gas keys; each is a lane with nonces of its own. */
   evmPrivateKeys: readonly string[];
+  permit2: Permit2Setting;
+  /** Lower-case addresses. */
+  walletFactories: readonly string[];
   /** Receiver on Tempo, in lower case. */
   tempoPayTo: string;
   svmPayTo: string;
@@ -58,10 +68,8 @@ export interface Config extends FacilitatorSettings {
   /** 32 bytes each; empty: secrets are stored as they are. */
   dataEncryptionKeys: readonly Buffer[];
   webhooks: WebhookConfig;
-  /** Empty: the dialect mobula is not served. */
-  mppSecretKey: string;
-  creditsPerUsd: bigint;
   sentTopups: TopupConfig;
+  /** Our own host first; a proof that names none of them is refused. */
   siwxDomains: readonly string[];
   /** CIDRs of the load balancers, or false. */
   trustProxy: false | string[];
@@ -114,6 +122,9 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
       'EVM_PRIVATE_KEY must be 0x and 64 hex digits, and a key of the curve; a list must not repeat one',
     );
   }
+  if (!isPermit2Setting(values.PERMIT2)) problems.push("PERMIT2 must be 'off', 'on' or 'sponsored'");
+  const walletFactories = parseList(values.ERC6492_FACTORIES).map(canonicalEvmAddress);
+  if (walletFactories.includes(undefined)) problems.push('ERC6492_FACTORIES must be a list of addresses');
   if (values.SVM_PAY_TO && !isSvmAddress(values.SVM_PAY_TO)) {
     problems.push('SVM_PAY_TO must be an address in base58, which has capital letters');
   }
@@ -124,14 +135,9 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     if (values[name] && !URL.canParse(values[name])) problems.push(`${name} must be a URL`);
   }
   if (!['on', 'off'].includes(values.RATE_LIMITS)) problems.push("RATE_LIMITS must be 'on' or 'off'");
-  if (values.MPP_SECRET_KEY && values.MPP_SECRET_KEY.length < 32)
-    problems.push('MPP_SECRET_KEY must be 32 characters or more');
-  if (!/^[1-9]\d{0,8}$/.test(values.CREDITS_PER_USD))
-    problems.push('CREDITS_PER_USD must be a whole number above 0');
   if (values.ADMIN_API_KEY && !/^[\x21-\x7e]{32,256}$/.test(values.ADMIN_API_KEY)) {
     problems.push('ADMIN_API_KEY must be 32 to 256 characters without spaces');
   }
-  const domains = parseList(values.SIWX_DOMAINS);
   return {
     mode,
     host,
@@ -144,6 +150,8 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     networks: [...new Set(parseList(values.NETWORKS))],
     evmPayTo: evmPayTo ?? '',
     evmPrivateKeys,
+    permit2: isPermit2Setting(values.PERMIT2) ? values.PERMIT2 : 'off',
+    walletFactories: walletFactories.filter(address => address !== undefined),
     tempoPayTo: tempoPayTo ?? '',
     svmPayTo: values.SVM_PAY_TO,
     svmPrivateKey: values.SVM_PRIVATE_KEY,
@@ -159,13 +167,18 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     adminApiKey: values.ADMIN_API_KEY,
     dataEncryptionKeys: parseEncryptionKeys(values.DATA_ENCRYPTION_KEY, problems),
     webhooks: parseWebhooks(values, problems),
-    mppSecretKey: values.MPP_SECRET_KEY,
-    creditsPerUsd: /^\d+$/.test(values.CREDITS_PER_USD) ? BigInt(values.CREDITS_PER_USD) : 0n,
+    ...parseAgents(values, problems),
     sentTopups: parseTopups(values, problems),
-    siwxDomains: domains.length > 0 ? domains : publicOrigin ? [new URL(publicOrigin).hostname] : [],
+    siwxDomains: signInDomains(publicOrigin, parseList(values.SIWX_DOMAINS)),
     trustProxy: parseTrustProxy(values.TRUST_PROXY, problems),
     rateLimits: values.RATE_LIMITS === 'on',
   };
+}
+
+/** Clients sign for the host that they reach us at, so no list of others may shut it out. */
+function signInDomains(publicOrigin: string, others: readonly string[]): string[] {
+  const own = publicOrigin ? [new URL(publicOrigin).hostname] : [];
+  return [...new Set([...own, ...others])];
 }
 
 function requireProduction(config: Config, problems: string[]): void {
@@ -215,6 +228,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     dataEncryptionKeys: mask(config.dataEncryptionKeys.length > 0 ? 'set' : ''),
     facilitatorHeaders: Object.fromEntries(Object.keys(config.facilitatorHeaders).map(url => [url, '(set)'])),
     mppSecretKey: mask(config.mppSecretKey),
+    agentKeySecret: mask(config.agentKeySecret),
     creditsPerUsd: config.creditsPerUsd.toString(),
     confirmations: describeConfirmations(config.confirmations),
     rpcUrls: Object.fromEntries(Object.entries(config.rpcUrls).map(([name, url]) => [name, mask(url)])),

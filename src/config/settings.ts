@@ -16,6 +16,15 @@ export const SETTINGS = {
   },
   BASE_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base node', secret: true },
   BASE_SEPOLIA_RPC_URL: { fallback: '', about: 'JSON-RPC of a Base Sepolia node', secret: true },
+  PERMIT2: {
+    fallback: 'off',
+    about:
+      "'on': payments by Permit2 are taken too on EVM networks; 'sponsored': with our gas for the payer's allowance",
+  },
+  ERC6492_FACTORIES: {
+    fallback: '',
+    about: 'addresses of factories whose undeployed wallets we deploy when they pay, comma-separated',
+  },
   SVM_PAY_TO: { fallback: '', about: 'wallet that receives USDC on Solana' },
   SVM_PRIVATE_KEY: {
     fallback: '',
@@ -68,7 +77,7 @@ export const SETTINGS = {
     about:
       'blocks before credit, JSON: network to least dollars to blocks or "final", e.g. {"eip155:8453":{"0":1,"1000":"final"}}',
   },
-  SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name (default: host of PUBLIC_ORIGIN)' },
+  SIWX_DOMAINS: { fallback: '', about: 'domains a sign-in may name besides the host of PUBLIC_ORIGIN' },
   WALLET_PRIVATE_KEY: {
     fallback: '',
     about: 'EVM or Solana key that `topup-gateway topup` pays from; the server never reads it',
@@ -80,6 +89,12 @@ export const SETTINGS = {
     fallback: '',
     about:
       'signs MPP challenges and agents’ API keys, 32 characters or more; without it there is no mobula dialect',
+    secret: true,
+  },
+  AGENT_KEY_SECRET: {
+    fallback: '',
+    about:
+      'agents’ API keys come from it (default: MPP_SECRET_KEY); to change that one, keep its old value here',
     secret: true,
   },
   CREDITS_PER_USD: { fallback: '2500', about: 'credits that agents see for a dollar (mobula)' },

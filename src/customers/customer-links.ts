@@ -73,7 +73,9 @@ async function linkOnce(db: Queryable, link: WalletLink, hasAccount: HasAccount)
   let removed: Customer | undefined;
   if (one && other) {
     const [isOneUsed, isOtherUsed] = [await hasAccount(db, one), await hasAccount(db, other)];
-    if (isOneUsed && isOtherUsed) throw new LinkRefusal({ kind: 'both_in_use' });
+    // An agent has an account of its own, and goes over with it; there cannot be two.
+    const haveAgents = (await countAgents(db, [one, other])) === 2;
+    if ((isOneUsed && isOtherUsed) || haveAgents) throw new LinkRefusal({ kind: 'both_in_use' });
     [customer, removed] = isOtherUsed ? [other, one] : [one, other];
     await handOver(db, { from: removed, to: customer });
   } else {
@@ -130,7 +132,16 @@ async function addIdentity(
   if (result.rowCount !== 1) throw new LostRace();
 }
 
-/** Gives names, keys and messages to another customer of the same environment, and deletes the one that is left. */
+async function countAgents(db: Queryable, owners: readonly Customer[]): Promise<number> {
+  const result = await db.query<{ count: number }>({
+    name: 'directory.count_agents',
+    text: 'SELECT count(*)::int AS count FROM directory.agent WHERE owner_id = ANY ($1)',
+    values: [owners.map(({ customerId }) => customerId)],
+  });
+  return result.rows[0]?.count ?? 0;
+}
+
+/** Gives names, keys, messages and the agent to another customer of the same environment, and deletes the one that is left. */
 async function handOver(db: Queryable, { from, to }: { from: Customer; to: Customer }): Promise<void> {
   for (const table of ['customer_identity', 'api_key', 'channel_message']) {
     await db.query({
@@ -139,6 +150,11 @@ async function handOver(db: Queryable, { from, to }: { from: Customer; to: Custo
       values: [from.customerId, to.customerId],
     });
   }
+  await db.query({
+    name: 'directory.hand_over_agent',
+    text: 'UPDATE directory.agent SET owner_id = $2 WHERE owner_id = $1',
+    values: [from.customerId, to.customerId],
+  });
   await db.query({
     name: 'directory.delete_customer',
     text: 'DELETE FROM directory.customer WHERE customer_id = $1',

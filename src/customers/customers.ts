@@ -10,13 +10,14 @@ export interface Customer {
   cell: CellName;
 }
 
-interface CustomerRow {
+/** A row of the customer table, as statements of this folder read it. */
+export interface CustomerRow {
   customer_id: string;
   account_id: string;
   cell: string;
 }
 
-const toCustomer = (row: CustomerRow): Customer => ({
+export const toCustomer = (row: CustomerRow): Customer => ({
   customerId: row.customer_id,
   accountId: BigInt(row.account_id),
   cell: cellName(row.cell),
@@ -104,6 +105,27 @@ export async function findCustomer(
   });
   const [row] = result.rows;
   return row && toCustomer(row);
+}
+
+/** A customer by its id, in whichever environment. */
+export interface LockedCustomer extends Customer {
+  environment: Environment;
+  /** Whether it is the wallet of somebody who was sent top-ups, which nobody can spend from. */
+  isRecipient: boolean;
+}
+
+/** Finds a customer, which cannot be linked away until the end of the transaction. */
+export async function lockCustomer(db: Queryable, customerId: string): Promise<LockedCustomer | undefined> {
+  const { rows } = await db.query<CustomerRow & { environment: Environment; is_recipient: boolean }>({
+    name: 'directory.lock_customer',
+    text: `SELECT c.customer_id, c.account_id, c.cell, c.environment, EXISTS (
+             SELECT FROM directory.customer_identity i
+             WHERE i.customer_id = c.customer_id AND i.kind = 'recipient') AS is_recipient
+           FROM directory.customer c WHERE c.customer_id = $1 FOR KEY SHARE OF c`,
+    values: [customerId],
+  });
+  const [row] = rows;
+  return row && { ...toCustomer(row), environment: row.environment, isRecipient: row.is_recipient };
 }
 
 /** The customer that a wallet belongs to; undefined for a wallet never seen. */

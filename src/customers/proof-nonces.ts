@@ -2,10 +2,17 @@ import type { Queryable } from '../db/queryable.ts';
 import { MAX_CLOCK_SKEW_MS, MAX_PROOF_AGE_MS } from './wallet-proof.ts';
 
 /**
- * How long a used nonce is remembered: a proof can be first used up to the allowed skew before its Issued
- * At, and is good until the maximum age after it.
+ * How long a used nonce is remembered by the clock that saw it: a proof can be first used up to the allowed skew
+ * before its Issued At, and is good until the maximum age after it. So the memory ends at a time by which the proof is
+ * too old, whoever's clock is asked: no process takes over the nonce of a proof that it would still accept.
  */
 export const NONCE_MEMORY_MS = MAX_PROOF_AGE_MS + MAX_CLOCK_SKEW_MS;
+
+/**
+ * Deletion is for every process at once, also for one whose clock is behind and to which the proof seems young. So it
+ * goes by the database's clock, and waits for processes that are behind it: twice what readiness tolerates.
+ */
+const DELETION_MARGIN_MS = 120_000;
 
 export interface UsedProof {
   wallet: string;
@@ -51,17 +58,17 @@ export async function consumeNonces(db: Queryable, proofs: readonly UsedProof[])
 const nameOf = ({ wallet, nonce }: { wallet: string; nonce: string }): string => `${nonce} ${wallet}`;
 
 /**
- * Deletes nonces that have expired, the oldest first, at most `limit` of them. Several processes may do so
- * at once without waiting for each other.
+ * Deletes nonces that no process needs any more, the oldest first, at most `limit` of them. Several processes may do
+ * so at once without waiting for each other.
  * @returns how many were deleted; fewer than `limit` means that none are left.
  */
-export async function deleteExpiredNonces(db: Queryable, nowMs: number, limit: number): Promise<number> {
+export async function deleteExpiredNonces(db: Queryable, limit: number): Promise<number> {
   const result = await db.query({
     name: 'directory.delete_expired_nonces',
     text: `DELETE FROM directory.proof_nonce WHERE (wallet, nonce) IN (
-             SELECT wallet, nonce FROM directory.proof_nonce WHERE expires_at < $1
+             SELECT wallet, nonce FROM directory.proof_nonce WHERE expires_at < now() - $1 * interval '1 ms'
              ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
-    values: [new Date(nowMs), limit],
+    values: [DELETION_MARGIN_MS, limit],
   });
   return result.rowCount ?? 0;
 }

@@ -1,7 +1,7 @@
 import { GatewayError } from '../lib/errors.ts';
 
 /** Why a sign-in proof is refused; the names are on the wire of the Venice dialect. */
-const PROOF_REASONS = {
+export const PROOF_REASONS = {
   PARSE_ERROR: 'The sign-in header is not base64 of a JSON object',
   INVALID_PAYLOAD: 'The sign-in proof lacks a field, or a field has the wrong type',
   INVALID_MESSAGE: 'The signed message is malformed',

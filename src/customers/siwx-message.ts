@@ -22,7 +22,18 @@ export interface SiwxMessage {
 
 const ACCOUNTS = ['Ethereum', 'Solana'] as const;
 
-const opening = (account: SiwxMessage['account']) => ` wants you to sign in with your ${account} account:`;
+const INVITATION = ' wants you to sign in with your ';
+
+const opening = (account: SiwxMessage['account']) => `${INVITATION}${account} account:`;
+
+/**
+ * Whether a wallet would show the text as a sign-in. True for every text that {@link parseSiwxMessage} reads, and for
+ * those that other parsers read.
+ */
+export function opensLikeSignIn(text: string): boolean {
+  const [first = ''] = text.split('\n', 1);
+  return first.toLowerCase().includes(INVITATION);
+}
 
 /** The lines after the statement, in the only order that is allowed. */
 const FIELDS = [

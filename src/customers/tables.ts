@@ -57,6 +57,30 @@ export const customerIdentity = directory.table(
   ],
 );
 
+export const agent = directory.table(
+  'agent',
+  {
+    ownerId: uuid('owner_id').notNull(),
+    environment: text('environment').notNull(),
+    customerId: uuid('customer_id').notNull(),
+    createdAt: createdAt(),
+  },
+  table => [
+    primaryKey({ name: 'agent_pkey', columns: [table.ownerId] }),
+    unique('agent_customer_key').on(table.customerId),
+    foreignKey({
+      name: 'agent_owner_fkey',
+      columns: [table.ownerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+    foreignKey({
+      name: 'agent_customer_fkey',
+      columns: [table.customerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+  ],
+);
+
 export const proofNonce = directory.table(
   'proof_nonce',
   {
@@ -144,6 +168,30 @@ export const customerLink = directory.table(
   table => [
     primaryKey({ name: 'customer_link_pkey', columns: [table.linkId] }),
     index('customer_link_customer_idx').on(table.customerId),
+  ],
+);
+
+export const operatorCredit = directory.table(
+  'operator_credit',
+  {
+    idempotencyKey: text('idempotency_key').notNull(),
+    creditId: uuid('credit_id').notNull(),
+    customerId: uuid('customer_id').notNull(),
+    environment: text('environment').notNull(),
+    amount: bigint('amount', { mode: 'bigint' }).notNull(),
+    reason: text('reason').notNull(),
+    actor: text('actor').notNull(),
+    createdAt: createdAt(),
+  },
+  table => [
+    primaryKey({ name: 'operator_credit_pkey', columns: [table.idempotencyKey] }),
+    unique('operator_credit_id_key').on(table.creditId),
+    foreignKey({
+      name: 'operator_credit_customer_fkey',
+      columns: [table.customerId, table.environment],
+      foreignColumns: [customer.customerId, customer.environment],
+    }),
+    index('operator_credit_customer_idx').on(table.customerId),
   ],
 );
 

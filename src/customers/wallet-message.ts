@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
 import { invalidProof } from './proof-reasons.ts';
+import { opensLikeSignIn } from './siwx-message.ts';
 import { MAX_CLOCK_SKEW_MS, MAX_PROOF_AGE_MS, type ProofChecks, signInHost } from './wallet-proof.ts';
 
 /** An EVM wallet's signature (EIP-191) over a text of its own wording. */
@@ -19,13 +20,12 @@ export interface CheckedMessage {
   nonce: string;
 }
 
-const WORDS = /[\s"'<>(),;]+/;
 const ISO_TIME = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})/;
 
 /**
- * Checks that a wallet speaks to us, about itself and now. The text is free, but our host must be a word of
- * its first line, where wallets show and sign-in standards put the addressee: a text that somebody signed
- * for another site must not be good here because it mentions us further down.
+ * Checks that a wallet speaks to us, about itself and now. The text begins with our host, as the one that Dria's
+ * clients sign and as every sign-in standard has it (`dria.example wants wallet 0x… to obtain an API key`): a text that
+ * somebody signed for another site must not be good here because it mentions us. What follows is free.
  * @param chain CAIP-2 id of the chain on which the address is an account
  * @throws GatewayError `proof_invalid` with `details.reason`, or `unavailable` when only a node could tell
  */
@@ -35,10 +35,11 @@ export async function checkWalletMessage(
 ): Promise<CheckedMessage> {
   const wallet = canonicalEvmAddress(address);
   if (wallet === undefined) throw invalidProof('INVALID_WALLET');
+  // Whoever sees a sign-in, which is good for one request, would else have a key that is good for ever.
+  if (opensLikeSignIn(message)) throw invalidProof('INVALID_MESSAGE');
   const text = message.toLowerCase();
-  const [firstLine = ''] = text.split(/\r?\n/, 1);
-  const words = firstLine.split(WORDS).map(word => signInHost(word.replace(/[.:!?]+$/, '')));
-  if (!words.some(word => domains.includes(word))) throw invalidProof('DOMAIN_MISMATCH');
+  const [addressee = ''] = text.split(/\s/, 1);
+  if (!domains.includes(signInHost(addressee.replace(/[:,]$/, '')))) throw invalidProof('DOMAIN_MISMATCH');
   if (!new RegExp(`(?<![0-9a-z])${wallet}(?![0-9a-z])`).test(text)) throw invalidProof('ADDRESS_MISMATCH');
   requireRecent(message, nowMs);
   if (!(await signatures.verify({ chain, wallet, text: message, signature }))) {

@@ -1,36 +1,33 @@
 import type { Clock } from '../lib/clock.ts';
-import {
-  authorizationStateCallData,
-  balanceOfCallData,
-  type TokenDomain,
-  transferCallData,
-} from '../lib/eip3009.ts';
+import type { TokenDomain } from '../lib/eip3009.ts';
+import { unwrapSignature } from '../lib/eip6492.ts';
 import { GatewayError } from '../lib/errors.ts';
 import { type EvmClient, EvmRevertError } from '../ports/evm-client.ts';
 import type { Facilitator, SettleResult, VerifyResult } from '../ports/facilitator.ts';
-import { type Eip3009Payment, type ExactPayment, requireKind } from '../ports/payment.ts';
+import type { Eip3009Payment, ExactPayment, Permit2Payment } from '../ports/payment.ts';
 import type { ContractWalletVerifier } from './contract-wallet.ts';
-import { createEip3009Checks } from './eip3009-checks.ts';
+import { createEvmChecks, requireEvm } from './evm-checks.ts';
+import { diagnoseRefusal } from './evm-diagnosis.ts';
 import type { EvmLanes } from './evm-lanes.ts';
+import { type SettlementTerms, settlementCall } from './evm-settlement-call.ts';
 
 /** What the embedded facilitator needs to serve one EVM network. */
-export interface EmbeddedNetwork {
+export interface EmbeddedNetwork extends SettlementTerms {
   network: string;
   token: TokenDomain;
-  settleGas: bigint;
   client: EvmClient;
   lanes: EvmLanes;
   contractWallets: ContractWalletVerifier;
 }
 
 /**
- * The facilitator inside this process: it checks EIP-3009 payments against the token itself and sends them
- * with our own keys. The signature of an ordinary wallet is checked natively, a contract wallet's by the
- * official x402 scheme.
+ * The facilitator inside this process: it checks EIP-3009 and Permit2 payments against the contracts themselves
+ * and sends them with our own keys. The signature of an ordinary wallet is checked natively, a contract wallet's
+ * by the official x402 scheme or by the rehearsal alone.
  */
 export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], clock: Clock): Facilitator {
   const byNetwork = new Map(networks.map(n => [n.network, n] as const));
-  const checks = createEip3009Checks(networks, clock);
+  const checks = createEvmChecks(networks, clock);
 
   function networkOf(payment: { network: string }) {
     const network = byNetwork.get(payment.network);
@@ -39,40 +36,32 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
   }
 
   async function verify(given: ExactPayment): Promise<VerifyResult> {
-    const payment = requireKind(given, 'eip3009');
-    const { client, contractWallets, lanes, settleGas } = networkOf(payment);
-    const { authorization } = payment;
+    const payment = requireEvm(given);
+    const network = networkOf(payment);
+    const { client, lanes } = network;
     if (!(await checks.verifySignature(payment))) {
-      const code = await client.code(authorization.from);
-      if (code === '0x') return invalid('invalid_exact_evm_signature', 'the signature is not the payer’s');
-      const refusal = await contractWallets.verify(payment);
+      const refusal = await judgeContractSignature(payment, network);
       if (refusal) return refusal;
     }
     const untimely = checks.checkTerms(payment);
     if (untimely) return untimely;
     try {
-      // Exactly as it will be sent, so that a wallet contract cannot tell the rehearsal from the transaction.
-      const data = transferCallData(authorization, authorization.signature);
-      await client.call(payment.asset, data, { from: lanes.addresses[0], gas: settleGas });
+      const { to, data, gas } = settlementCall(payment, network);
+      await client.call(to, data, { from: lanes.addresses[0], gas });
       return { kind: 'valid' };
     } catch (error) {
-      if (error instanceof EvmRevertError) return diagnose(payment, client, error);
+      if (error instanceof EvmRevertError) return diagnoseRefusal(payment, client, error);
       throw error;
     }
   }
 
   async function settle(paymentId: string, given: ExactPayment): Promise<SettleResult> {
     try {
-      const payment = requireKind(given, 'eip3009');
+      const payment = requireEvm(given);
       const untimely = checks.checkTerms(payment);
       if (untimely) return { ...untimely, kind: 'not_submitted' };
-      const { lanes, settleGas } = networkOf(payment);
-      const { authorization } = payment;
-      return await lanes.send(paymentId, {
-        to: payment.asset,
-        data: transferCallData(authorization, authorization.signature),
-        gas: settleGas,
-      });
+      const network = networkOf(payment);
+      return await network.lanes.send(paymentId, settlementCall(payment, network));
     } catch (error) {
       return { kind: 'unknown', message: error instanceof Error ? error.message : 'settle failed' };
     }
@@ -93,29 +82,29 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
   };
 }
 
-type Refusal = Extract<VerifyResult, { kind: 'invalid' }>;
-
-function invalid(reason: string, message: string): Refusal {
-  return { kind: 'invalid', reason, message };
+/** What no key has signed: only a contract can agree to it, which may have to be deployed first. */
+async function judgeContractSignature(
+  payment: Eip3009Payment | Permit2Payment,
+  { client, contractWallets, walletFactories }: EmbeddedNetwork,
+): Promise<VerifyResult | undefined> {
+  const isDeployed = (await client.code(payment.payer)) !== '0x';
+  if (payment.kind === 'permit2') {
+    // Permit2 asks the contract itself, in the rehearsal.
+    return isDeployed ? undefined : invalid('invalid_permit2_signature', NOT_THE_PAYERS);
+  }
+  const wrapped = unwrapSignature(payment.authorization.signature);
+  if (!wrapped) {
+    return isDeployed
+      ? contractWallets.verify(payment)
+      : invalid('invalid_exact_evm_signature', NOT_THE_PAYERS);
+  }
+  // Of a wallet that is there nothing is deployed, so its factory does not matter.
+  if (isDeployed || walletFactories.has(wrapped.factory)) return undefined;
+  return invalid('eip6492_factory_not_allowed', 'wallets of this factory are taken once they are deployed');
 }
 
-/** The token refused the transfer in simulation: tell the payer why, as precisely as two reads allow. */
-async function diagnose(
-  payment: Eip3009Payment,
-  client: EvmClient,
-  error: EvmRevertError,
-): Promise<VerifyResult> {
-  const { from, nonce } = payment.authorization;
-  const [state, balance] = await Promise.all([
-    client.call(payment.asset, authorizationStateCallData(from, nonce)),
-    client.call(payment.asset, balanceOfCallData(from)),
-  ]);
-  if (BigInt(state) !== 0n) return { kind: 'already_used', reason: 'invalid_exact_evm_nonce_already_used' };
-  if (BigInt(balance) < payment.amountBaseUnits) {
-    return invalid('invalid_exact_evm_insufficient_balance', 'the wallet does not hold enough USDC');
-  }
-  return invalid(
-    'invalid_exact_evm_transaction_simulation_failed',
-    `the token refuses the transfer: ${error.reason}`,
-  );
+const NOT_THE_PAYERS = 'the signature is not the payer’s';
+
+function invalid(reason: string, message: string): VerifyResult {
+  return { kind: 'invalid', reason, message };
 }

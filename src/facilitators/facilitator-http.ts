@@ -28,11 +28,18 @@ const MAX_ANSWER_BYTES = 262_144;
 const AUTH_TIMEOUT_MS = 5_000;
 
 /**
- * Failures that happen before a connection exists, so that no byte of the request can have left: refused,
- * unreachable, no such name, no answer to the connection attempt, or a certificate that is not good.
+ * Failures before a connection exists, so that no byte of the request can have left: no answer to the connection attempt,
+ * or a certificate that is not good. They name no system call.
  */
-const BEFORE_THE_REQUEST =
-  /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|UND_ERR_CONNECT_TIMEOUT|CERT_[A-Z_]+|ERR_TLS_CERT_ALTNAME_INVALID|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_[A-Z_]+)$/;
+const NOT_CONNECTED =
+  /^(?:UND_ERR_CONNECT_TIMEOUT|CERT_[A-Z_]+|ERR_TLS_CERT_ALTNAME_INVALID|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_[A-Z_]+)$/;
+
+/**
+ * Failures of the system: refused, unreachable, no such name. A connection that carries a request already can become
+ * unreachable as well, so they prove nothing but in these two system calls.
+ */
+const UNREACHABLE = /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL)$/;
+const CONNECTING: readonly unknown[] = ['connect', 'getaddrinfo'];
 
 /** A call that brought no usable answer. The message never holds the URL or a header. */
 export class FacilitatorCallError extends Error {
@@ -73,10 +80,13 @@ export async function callFacilitator(
     text = await readBounded(response);
   } catch (error) {
     if (error instanceof FacilitatorCallError) throw error;
-    const codes = failureCodes(error);
+    const failures = failuresOf(error);
+    const codes = failures.map(
+      each => codeOf(each) ?? (each instanceof Error ? each.name : 'unknown failure'),
+    );
     throw new FacilitatorCallError(
       `${method}: ${codes.join(', ').slice(0, 200)}`,
-      codes.every(code => BEFORE_THE_REQUEST.test(code)),
+      failures.every(isBeforeTheRequest),
     );
   }
   if (response.status >= 300 && response.status < 400) {
@@ -116,13 +126,18 @@ async function readBounded(response: Response): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** The system's codes of a failed fetch: several when every address of a name was tried. */
-function failureCodes(error: unknown): string[] {
-  const { cause } = error as { cause?: { code?: unknown; errors?: unknown } };
-  if (Array.isArray(cause?.errors) && cause.errors.length > 0) {
-    return cause.errors.map(each => codeOf(each) ?? 'unknown failure');
-  }
-  return [codeOf(cause) ?? (error instanceof Error ? error.name : 'unknown failure')];
+/** Why a fetch failed: several failures when every address of a name was tried. */
+function failuresOf(error: unknown): unknown[] {
+  const { cause } = error as { cause?: { errors?: unknown } };
+  if (Array.isArray(cause?.errors) && cause.errors.length > 0) return cause.errors;
+  return [codeOf(cause) === undefined ? error : cause];
+}
+
+/** Whether a failure proves that no byte of the request has left this process. */
+export function isBeforeTheRequest(failure: unknown): boolean {
+  const code = codeOf(failure) ?? '';
+  const { syscall } = failure as { syscall?: unknown };
+  return NOT_CONNECTED.test(code) || (UNREACHABLE.test(code) && CONNECTING.includes(syscall));
 }
 
 function codeOf(error: unknown): string | undefined {

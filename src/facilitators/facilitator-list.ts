@@ -48,7 +48,7 @@ export function createFacilitatorList(deps: {
         const verdict = await member.verify(payment);
         if (verdict.kind === 'valid') {
           await member.checkCapacity(payment.network);
-          return { kind: 'valid', facilitator: member.name };
+          return { ...verdict, facilitator: member.name };
         }
         if (verdict.kind === 'already_used' || !verdict.doubtful) return verdict;
         doubtful ??= verdict;

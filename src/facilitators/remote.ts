@@ -35,6 +35,11 @@ export interface RemoteFacilitator extends Facilitator {
 const VERIFY_TIMEOUT_MS = 10_000;
 const SUPPORTED_TIMEOUT_MS = 10_000;
 
+const SIGNATURE_REFUSALS: ReadonlySet<string> = new Set([
+  'invalid_exact_evm_signature',
+  'invalid_permit2_signature',
+]);
+
 /** Statuses with which a server says that it did not act on the request. */
 const NOT_ACTED_ON: ReadonlySet<number> = new Set([401, 403, 429]);
 
@@ -114,7 +119,7 @@ export function createRemoteFacilitator(options: RemoteFacilitatorOptions): Remo
     const message = 'the facilitator refuses the payment';
     const verdict = judgeVerifyRefusal(answer.reason);
     // The official scheme gives this code when its node is down, too, and here we know better.
-    if (reason === 'invalid_exact_evm_signature' && (await checks.verifySignature(payment))) {
+    if (SIGNATURE_REFUSALS.has(reason) && (await checks.verifySignature(payment))) {
       throw unavailable('the facilitator', new Error('it does not accept a signature that is good'));
     }
     if (verdict === 'already_used') return { kind: 'already_used', reason };

@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import { readValidBefore } from '../lib/eip3009.ts';
+import { readPermitDeadline } from '../lib/permit2.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
 import type { SenderKey, SenderStore, SignedTransaction } from '../ports/sender-store.ts';
 import {
@@ -96,7 +97,7 @@ export function createSenderMaintenance(options: SenderMaintenanceOptions) {
 
   /** A payment whose permission has ended can only be reverted: its nonce is used up for less. */
   function isOver({ data }: OutgoingCall): boolean {
-    const validBefore = readValidBefore(data);
+    const validBefore = readValidBefore(data) ?? readPermitDeadline(data);
     return validBefore !== undefined && BigInt(clock.nowMs()) > validBefore * 1000n + SURELY_OVER_MS;
   }
 

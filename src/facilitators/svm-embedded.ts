@@ -77,6 +77,9 @@ export function createEmbeddedSvmFacilitator(networks: readonly EmbeddedSvmNetwo
       // Checked again where the signature is given: nothing else is ever signed with this key.
       const refusal = view && checkSvmTransaction(view, expectedTransfer(payment, network), network.limits);
       if (!view || refusal) {
+        // The fee payer's key may have been changed since: what the old one has signed is sent as it is.
+        const sent = await network.sender.sendAgain(paymentId);
+        if (sent) return sent;
         const { reason = 'invalid_exact_svm_transaction_signing_failed', message = 'nothing to sign' } =
           refusal ?? {};
         return { kind: 'not_submitted', reason, message };

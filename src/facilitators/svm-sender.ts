@@ -4,7 +4,7 @@ import type { SvmKey } from '../lib/svm-key.ts';
 import { withFeePayerSignature } from '../lib/svm-transaction.ts';
 import type { OwnTransactions, SettleResult } from '../ports/facilitator.ts';
 import type { SvmClient } from '../ports/svm-client.ts';
-import type { SvmSenderStore } from '../ports/svm-sender-store.ts';
+import type { SvmSenderStore, SvmSignedTransaction } from '../ports/svm-sender-store.ts';
 
 export interface SvmSenderOptions {
   client: SvmClient;
@@ -25,6 +25,8 @@ export interface SvmSender {
   readonly address: string;
   /** Signs, stores and sends; a payment has one transaction however often this is called. */
   send(paymentId: string, transaction: { wire: Uint8Array; message: Uint8Array }): Promise<SettleResult>;
+  /** Sends what was stored for a payment, by whatever key it was signed; undefined when nothing was. */
+  sendAgain(paymentId: string): Promise<SettleResult | undefined>;
   transactionsOf(paymentId: string): Promise<OwnTransactions>;
   /** One round of care for what was stored and may not be in a block. */
   maintain(): Promise<void>;
@@ -58,6 +60,12 @@ export function createSvmSender({ client, store, key, clock }: SvmSenderOptions)
     return { lamports, waiting };
   }
 
+  async function submit({ signature, wire }: SvmSignedTransaction): Promise<SettleResult> {
+    // The answer of the node does not matter: a lost answer and "already processed" are successes we cannot see.
+    await client.send(Buffer.from(wire, 'base64')).catch(() => undefined);
+    return { kind: 'submitted', transaction: signature };
+  }
+
   return {
     address: key.address,
     async send(paymentId, { wire, message }) {
@@ -66,9 +74,11 @@ export function createSvmSender({ client, store, key, clock }: SvmSenderOptions)
         signature: encodeBase58(signature),
         wire: Buffer.from(withFeePayerSignature(wire, signature)).toString('base64'),
       });
-      // The answer of the node does not matter: a lost answer and "already processed" are successes we cannot see.
-      await client.send(Buffer.from(stored.wire, 'base64')).catch(() => undefined);
-      return { kind: 'submitted', transaction: stored.signature };
+      return submit(stored);
+    },
+    async sendAgain(paymentId) {
+      const stored = await store.find(paymentId);
+      return stored && submit(stored);
     },
     async transactionsOf(paymentId) {
       const stored = await store.find(paymentId);
@@ -77,7 +87,7 @@ export function createSvmSender({ client, store, key, clock }: SvmSenderOptions)
     },
     async maintain() {
       const deadlineMs = performance.now() + ROUND_BUDGET_MS;
-      const waiting = await store.listLive(owner, MAX_PER_ROUND);
+      const waiting = await store.listLive(client.network, MAX_PER_ROUND);
       if (waiting.length === 0) return;
       const { statuses } = await client.signatureStatuses(
         waiting.map(({ signature }) => signature),
@@ -88,7 +98,7 @@ export function createSvmSender({ client, store, key, clock }: SvmSenderOptions)
       const over = waiting.filter(({ ageMs }, index) => isOver(index, ageMs));
       if (over.length > 0)
         await store.finish(
-          owner,
+          client.network,
           over.map(({ signature }) => signature),
         );
       for (const [index, { wire, ageMs }] of waiting.entries()) {

@@ -18,9 +18,8 @@ const OUR_TROUBLE = new Set(['AccountNotFound', 'InsufficientFundsForFee', 'Inva
  * What a rehearsal says about the payment.
  * @throws unavailable when it failed for want of money for the fee: that is not the payer's fault
  */
-export function judgeSimulation(simulation: SvmSimulation): VerifyResult {
-  if (!simulation) return { kind: 'valid' };
-  const { error } = simulation;
+export function judgeSimulation({ slot, error }: SvmSimulation): VerifyResult {
+  if (error === undefined) return { kind: 'valid', knownAt: slot };
   if (error === 'AlreadyProcessed') return { kind: 'already_used', reason: 'duplicate_settlement' };
   if (typeof error === 'string' && OUR_TROUBLE.has(error)) {
     throw unavailable('the account that pays the fee', new Error(`simulation: ${error}`));

@@ -5,7 +5,7 @@ import type { Clock } from '../lib/clock.ts';
 import { GatewayError, unavailable } from '../lib/errors.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
 import type { Facilitators, RoutedVerifyResult, SettleResult } from '../ports/facilitator.ts';
-import { type ExactPayment, requireKind } from '../ports/payment.ts';
+import { type ExactPayment, requireKind, type TempoTransfer } from '../ports/payment.ts';
 
 export interface TempoFacilitatorOptions {
   chainId: number;
@@ -33,13 +33,24 @@ export function createTempoFacilitators(options: TempoFacilitatorOptions): Facil
   const { chainId, client, clock } = options;
   const validation = createValidation(options);
 
-  async function verify(payment: ExactPayment): Promise<RoutedVerifyResult> {
-    const { transfer } = requireKind(payment, 'tempo');
-    if (transfer.raw !== undefined && isOver(transfer.validBefore, MIN_VALIDITY_MS)) {
+  async function verify(given: ExactPayment): Promise<RoutedVerifyResult> {
+    const { transfer } = requireKind(given, 'tempo');
+    // It was read from the chain, and is again before it is credited; an expired challenge undoes no transfer.
+    if (transfer.raw === undefined) return { kind: 'valid', facilitator: NAME };
+    const verdict = await judge(transfer);
+    if (verdict.kind !== 'invalid') return verdict;
+    // A transaction that was executed may not be valid once more, and its money has moved.
+    const receipt = await client.receipt(transfer.hash);
+    return receipt?.succeeded ? { kind: 'valid', facilitator: NAME } : verdict;
+  }
+
+  /** Whether the chain would execute what was signed. */
+  async function judge({ validBefore, credential }: TempoTransfer): Promise<RoutedVerifyResult> {
+    if (isOver(validBefore, MIN_VALIDITY_MS)) {
       return { kind: 'invalid', reason: 'payment-expired', message: 'the transaction expires too soon' };
     }
     try {
-      await validation.validateCredential(transfer.credential);
+      await validation.validateCredential(credential);
       return { kind: 'valid', facilitator: NAME };
     } catch (error) {
       if (error instanceof Errors.PaymentError) return { kind: 'invalid', ...reasonOf(error) };
@@ -73,7 +84,8 @@ export function createTempoFacilitators(options: TempoFacilitatorOptions): Facil
   }
 
   return {
-    // Who signed was read from the signature itself, or from the token's event: there is nothing to forge.
+    // Who pays was recovered from a secp256k1 signature over these very bytes, or read from the token's event; another
+    // payer's would be another transaction with another name.
     verifySignature: payment =>
       Promise.resolve(requireKind(payment, 'tempo').network === `eip155:${chainId}`),
     verify,

@@ -1,3 +1,4 @@
+import { EXACT_PROXY_ADDRESS, PERMIT2_ADDRESS, SPONSORING_EXTENSION } from '../lib/permit2.ts';
 import { type ExactPayment, requireKind } from '../ports/payment.ts';
 
 /** What the x402 objects of a network's payments hold besides the payment itself. */
@@ -44,7 +45,7 @@ export function facilitatorRequest(
     const accepted = { ...common, network: network.network, amount };
     return {
       x402Version: 2,
-      paymentPayload: { x402Version: 2, accepted, payload },
+      paymentPayload: { x402Version: 2, accepted, payload, ...extensionsOf(payment) },
       paymentRequirements: accepted,
     };
   }
@@ -64,6 +65,20 @@ export function facilitatorRequest(
 
 function payloadOf(payment: ExactPayment): Record<string, unknown> {
   if (payment.kind === 'solana') return { transaction: payment.transaction.wire };
+  if (payment.kind === 'permit2') {
+    const { from, to, token, amount, nonce, deadline, validAfter, signature } = payment.permit;
+    return {
+      signature,
+      permit2Authorization: {
+        from,
+        permitted: { token, amount: amount.toString() },
+        spender: EXACT_PROXY_ADDRESS,
+        nonce: nonce.toString(),
+        deadline: deadline.toString(),
+        witness: { to, validAfter: validAfter.toString() },
+      },
+    };
+  }
   const { from, to, value, validAfter, validBefore, nonce, signature } = requireKind(
     payment,
     'eip3009',
@@ -86,5 +101,23 @@ function extraOf(payment: ExactPayment, { domain }: X402Network): Record<string,
     const { feePayer, memo } = payment.transaction;
     return { feePayer, ...(memo === undefined ? {} : { memo }) };
   }
-  return domain ? { name: domain.name, version: domain.version } : {};
+  const named = domain ? { name: domain.name, version: domain.version } : {};
+  return payment.kind === 'permit2' ? { ...named, assetTransferMethod: 'permit2' } : named;
+}
+
+/** The only extension that a payment may need: what the payer signed for its allowance. */
+function extensionsOf(payment: ExactPayment): Record<string, unknown> {
+  if (payment.kind !== 'permit2' || !payment.permit.allowance) return {};
+  const { from, token, amount, allowance } = payment.permit;
+  const info = {
+    from,
+    asset: token,
+    spender: PERMIT2_ADDRESS,
+    amount: amount.toString(),
+    nonce: allowance.nonce.toString(),
+    deadline: allowance.deadline.toString(),
+    signature: allowance.signature,
+    version: '1',
+  };
+  return { extensions: { [SPONSORING_EXTENSION]: { info } } };
 }

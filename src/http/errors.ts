@@ -12,9 +12,11 @@ const STATUS = {
   forbidden: 403,
   address_not_allowed: 403,
   rate_limited: 429,
+  too_many_at_once: 429,
   unavailable: 503,
   conflict: 409,
   payments_not_configured: 503,
+  payment_not_accepted_here: 400,
   payment_malformed: 400,
   payment_unusable: 400,
   unsupported_network: 400,
@@ -35,6 +37,12 @@ const STATUS = {
   proof_of_other_wallet: 403,
 } as const satisfies Record<ErrorCode, number>;
 
+/** Answers whatever was thrown in one form. */
+export type ErrorAnswer = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => FastifyReply;
+
+/** The framework's own codes for a path that it cannot decode, or with a part that is too long for it. */
+const UNREADABLE_PATH = new Set(['FST_ERR_BAD_URL', 'FST_ERR_MAX_PARAM_LENGTH']);
+
 /**
  * Brings whatever was thrown to a GatewayError: framework errors keep their meaning, everything unknown
  * becomes `internal` without a word of its cause.
@@ -49,6 +57,10 @@ export function toGatewayError(error: unknown): GatewayError {
       },
     });
   }
+  if (code !== undefined && UNREADABLE_PATH.has(code)) {
+    const problem = 'the path cannot be read';
+    return new GatewayError('malformed_request', problem, { details: { problems: [problem] } });
+  }
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
     return new GatewayError('payload_too_large', 'the body is too large');
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
@@ -59,11 +71,7 @@ export function toGatewayError(error: unknown): GatewayError {
 
 /** Error shape of our own routes: `{ error, message, details? }`. */
 export function setDefaultErrors(app: FastifyInstance): void {
-  app.setErrorHandler((error, request, reply) => {
-    const refusal = toGatewayError(error);
-    if (refusal.code === 'internal') request.log.error({ err: refusal.cause }, 'request failed');
-    return sendDefault(reply, refusal);
-  });
+  app.setErrorHandler(answerByDefault);
   app.setNotFoundHandler((request: FastifyRequest, reply: FastifyReply) =>
     sendDefault(
       reply,
@@ -71,6 +79,12 @@ export function setDefaultErrors(app: FastifyInstance): void {
     ),
   );
 }
+
+export const answerByDefault: ErrorAnswer = (thrown, request, reply) => {
+  const refusal = toGatewayError(thrown);
+  if (refusal.code === 'internal') request.log.error({ err: refusal.cause }, 'request failed');
+  return sendDefault(reply, refusal);
+};
 
 function sendDefault(reply: FastifyReply, error: GatewayError): FastifyReply {
   if (error.retryAfterSeconds !== undefined) void reply.header('retry-after', error.retryAfterSeconds);

@@ -47,6 +47,9 @@ const Readiness = Type.Object(
 /** Checks run for everybody at most this often, so that probing cannot become a load on the node. */
 const CACHE_MS = 1_000;
 
+/** Answered while the gateway is being stopped, too. */
+export const HEALTH_PATHS: readonly string[] = ['/healthz', '/readyz'];
+
 /** `/healthz` says that the process runs, `/readyz` that it can take money. */
 export function registerHealth(
   app: FastifyInstance,

@@ -1,4 +1,5 @@
-import { type Logger, pino } from 'pino';
+import type { FastifyRequest } from 'fastify';
+import { type DestinationStream, type Logger, pino } from 'pino';
 
 /** Headers that prove something: whoever reads them in a log could use them. */
 const SECRET_HEADERS = [
@@ -15,15 +16,29 @@ const SECRET_HEADERS = [
 /** The keys under which a secret could be logged by mistake, wherever they appear one level deep. */
 const SECRET_KEYS = ['signature', 'authorization', 'privateKey', 'databaseUrl', 'raw', 'apiKey'];
 
+/** What may be money in a URL: the segment that names a voucher, whatever it is, and a code anywhere. */
+const VOUCHER_SEGMENT = /(?<=\/vouchers\/)[^/?#]+/gi;
+const VOUCHER_CODE = /\bATU(-[0-9A-Z]{1,8}){1,6}/gi;
+
+/** The line of a request. Its URL is shown for every request, those to routes that do not exist included. */
+function describeRequest({ method, url, host, ip, socket }: FastifyRequest) {
+  const shown = url.replace(VOUCHER_SEGMENT, '[redacted]').replace(VOUCHER_CODE, '[redacted]');
+  return { method, url: shown, host, remoteAddress: ip, remotePort: socket.remotePort };
+}
+
 /**
  * Structured log on standard error, one JSON object a line. Secrets are censored by name here, and nothing
  * that holds one is passed to it in the first place.
  */
-export function createLog(level: string): Logger {
+export function createLog(
+  level: string,
+  destination: DestinationStream = pino.destination({ fd: 2, sync: false }),
+): Logger {
   return pino(
     {
       level,
       base: null,
+      serializers: { req: describeRequest },
       redact: {
         paths: [
           ...SECRET_HEADERS.map(name => `req.headers["${name}"]`),
@@ -34,6 +49,6 @@ export function createLog(level: string): Logger {
         censor: '[redacted]',
       },
     },
-    pino.destination({ fd: 2, sync: false }),
+    destination,
   );
 }

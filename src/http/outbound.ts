@@ -1,7 +1,14 @@
-import { lookup as lookUpName } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
-import { Agent, request as send } from 'undici';
-import { withDeadline } from '../lib/deadline.ts';
+import { Agent, errors, request as send } from 'undici';
+import { DeadlineError, withDeadline } from '../lib/deadline.ts';
+import { isStorableText } from '../lib/storable-text.ts';
+import {
+  type Address,
+  createNameResolver,
+  type ResolveName,
+  resolveBySystem,
+  shareLookups,
+} from './names.ts';
 import { isLoopbackAddress, isPublicAddress } from './outbound-address.ts';
 
 type Refusal =
@@ -13,18 +20,14 @@ type Refusal =
   | 'forbidden_address'
   | 'unresolvable';
 
-interface Address {
-  address: string;
-  family: number;
-}
-
 export interface OutboundOptions {
   /** For development: this machine may be called, also without TLS. */
   allowLoopback: boolean;
   /** For URLs of the operator's own: any address may be called, also without TLS. */
   allowPrivate?: boolean;
-  /** Resolves a name; the system's resolver when absent. */
-  resolve?: (hostname: string) => Promise<Address[]>;
+  /** Otherwise the name servers are asked; where this machine itself may be called, the system's resolver. */
+  resolve?: ResolveName;
+  connectTimeoutMs?: number;
 }
 
 const MAX_URL_LENGTH = 2_048;
@@ -50,7 +53,8 @@ class ForbiddenAddressError extends Error {}
  * between cannot lead us into our own network. Kept connections stay where they were opened.
  */
 export function createOutbound(options: OutboundOptions) {
-  const { allowLoopback, allowPrivate = false, resolve = resolveAll } = options;
+  const { allowLoopback, allowPrivate = false, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
+  const resolve = shareLookups(options.resolve ?? defaultResolver(allowLoopback || allowPrivate));
   const isAllowed = (address: string) =>
     allowPrivate || isPublicAddress(address) || (allowLoopback && isLoopbackAddress(address));
 
@@ -75,13 +79,13 @@ export function createOutbound(options: OutboundOptions) {
   // No limit of connections for each host: many customers' URLs share one, and those that hang would hold up the
   // others there. The caller bounds how many calls are under way.
   const agent = new Agent({
-    connect: { lookup, timeout: CONNECT_TIMEOUT_MS },
+    connect: { lookup, timeout: connectTimeoutMs },
     maxResponseSize: MAX_ANSWER_BYTES,
   });
 
   function checkForm(text: string): Refusal | undefined {
     if (text.length > MAX_URL_LENGTH) return 'too_long';
-    if (!URL.canParse(text)) return 'malformed';
+    if (!isStorableText(text) || !URL.canParse(text)) return 'malformed';
     const url = new URL(text);
     if (url.username || url.password) return 'credentials';
     if (text.includes('#')) return 'fragment';
@@ -124,8 +128,7 @@ export function createOutbound(options: OutboundOptions) {
         const text = await answer.body.text().catch(() => '');
         return { kind: 'answered', status: answer.statusCode, body: text };
       } catch (error) {
-        if (signal.aborted) return { kind: 'failed', error: 'timeout' };
-        return { kind: 'failed', error: isForbidden(error) ? 'forbidden_address' : 'connection' };
+        return { kind: 'failed', error: signal.aborted ? 'timeout' : causeOf(error) };
       }
     },
 
@@ -144,8 +147,16 @@ type Answer =
   | { kind: 'answered'; status: number; body: string }
   | { kind: 'failed'; error: 'timeout' | 'forbidden_address' | 'connection' };
 
-function isForbidden(error: unknown): boolean {
-  return error instanceof ForbiddenAddressError;
+function causeOf(error: unknown): 'timeout' | 'forbidden_address' | 'connection' {
+  if (error instanceof ForbiddenAddressError) return 'forbidden_address';
+  // A host that takes no connection, or whose name nobody answers for, is as silent as one that does not answer.
+  const isSilent = error instanceof errors.ConnectTimeoutError || error instanceof DeadlineError;
+  return isSilent ? 'timeout' : 'connection';
+}
+
+/** Names of the hosts file lead into this machine and its network, so only there it counts. */
+function defaultResolver(isNear: boolean): ResolveName {
+  return isNear ? resolveBySystem : createNameResolver({ timeoutMs: RESOLVE_TIMEOUT_MS });
 }
 
 /** The address that a URL's host is, without the brackets of IPv6; undefined for a name. */
@@ -154,14 +165,7 @@ function literalAddress(hostname: string): string | undefined {
   return isIP(bare) === 0 ? undefined : bare;
 }
 
-async function hostAddresses(
-  hostname: string,
-  resolve: (hostname: string) => Promise<Address[]>,
-): Promise<Address[]> {
+async function hostAddresses(hostname: string, resolve: ResolveName): Promise<Address[]> {
   const literal = literalAddress(hostname);
   return literal === undefined ? resolve(hostname) : [{ address: literal, family: isIP(literal) }];
-}
-
-async function resolveAll(hostname: string): Promise<Address[]> {
-  return lookUpName(hostname, { all: true, verbatim: true });
 }

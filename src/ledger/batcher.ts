@@ -25,6 +25,8 @@ export interface BatcherOptions {
   callTimeoutMs?: number;
   /** Bounds the search for the guilty in a batch that was refused as a whole; who is left is turned away. */
   splitTimeoutMs?: number;
+  /** The injected time of every call; the database's own clock when absent. */
+  now?: () => Date;
   /** Told about every failed call; the operations themselves learn of the last one only. */
   onFailure?: (error: unknown) => void;
 }
@@ -151,11 +153,19 @@ function takeBatch(lane: Lane, maxBatch: number): Item[] {
 
 /** Sends a batch and settles every item of it; never throws. */
 function createSender(options: BatcherOptions): (batch: Item[]) => Promise<void> {
-  const { db, cell, maxAttempts = 8, callTimeoutMs = 10_000, splitTimeoutMs = 5_000, onFailure } = options;
+  const {
+    db,
+    cell,
+    maxAttempts = 8,
+    callTimeoutMs = 10_000,
+    splitTimeoutMs = 5_000,
+    now,
+    onFailure,
+  } = options;
 
   async function attempt(batch: Item[]): Promise<void> {
     const operations = batch.map(item => item.operation);
-    const call = applyOperations(db, cell, operations);
+    const call = applyOperations(db, cell, operations, { now: now?.() });
     const results = await withDeadline('a ledger call', callTimeoutMs, call);
     batch.forEach((item, index) => {
       const result = results[index];

@@ -24,6 +24,8 @@ export const CONTRA = {
   suspense: 6,
   /** What plans cost, less the credit that they gave. */
   plans: 7,
+  /** Credit that the operator booked by hand, for money or a promise that came another way. */
+  byOperator: 8,
 } as const;
 
 /**

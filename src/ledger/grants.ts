@@ -2,6 +2,7 @@ import type { CellName, Queryable } from '../db/queryable.ts';
 import { isPositiveAmount } from './amounts.ts';
 import { type At, callLedger, refusal } from './calls.ts';
 import type { ContraCode } from './chart.ts';
+import { malformedStatus } from './malformed.ts';
 import type { LedgerResult } from './status.ts';
 
 /** Promotional credit is used before paid credit unless the caller says otherwise; lower goes first. */
@@ -23,10 +24,14 @@ export interface AddGrant extends At {
 /**
  * Adds credit to an account. Call it inside the transaction that records why.
  * @returns `applied` or `replayed`; refusals: `unknown_account`, `conflict`, `invalid_amount`,
- * `id_out_of_range`, `wrong_environment`, `invalid_expiry`. A frozen account still receives.
+ * `id_out_of_range`, `wrong_environment`, `invalid_contra`, `invalid_expiry`, `unknown_operation` (a source or
+ * priority that does not exist). A frozen account still receives.
  */
 export async function addGrant(db: Queryable, cell: CellName, grant: AddGrant): Promise<LedgerResult> {
+  const malformed = malformedStatus(grant);
+  if (malformed) return refusal(malformed);
   if (!isPositiveAmount(grant.amountNanoUsd)) return refusal('invalid_amount');
+  if (!(grant.source in DEFAULT_PRIORITY)) return refusal('unknown_operation');
   return callLedger(db, cell, 'add_grant', [
     grant.accountId,
     grant.id,
@@ -56,15 +61,20 @@ export interface VoidGrant extends At {
   /** UUIDv7 of this operation and of the transfer it makes. */
   id: string;
   grantId: string;
+  /** 1 to 500 characters. */
   reason: string;
+  /** 1 to 200 characters. */
   actor: string;
 }
 
 /**
  * Ends a grant now: takes back what is neither spent nor held, and the held part once its hold has ended.
- * @returns `applied` or `replayed`; refusals: `unknown_account`, `unknown_grant`, `conflict`, `id_out_of_range`.
+ * @returns `applied` or `replayed`; refusals: `unknown_account`, `unknown_grant`, `conflict`, `id_out_of_range`,
+ * `unknown_operation` (no reason or no actor).
  */
-export function voidGrant(db: Queryable, cell: CellName, order: VoidGrant): Promise<LedgerResult> {
+export async function voidGrant(db: Queryable, cell: CellName, order: VoidGrant): Promise<LedgerResult> {
+  const malformed = malformedStatus(order);
+  if (malformed) return refusal(malformed);
   return callLedger(db, cell, 'void_grant', [
     order.accountId,
     order.id,

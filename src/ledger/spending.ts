@@ -2,6 +2,7 @@ import type { CellName, Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { isInt8, isPositiveAmount } from './amounts.ts';
 import type { At } from './calls.ts';
+import { isId } from './malformed.ts';
 import { type LedgerStatus, ledgerStatus } from './status.ts';
 
 /** Every operation names its account and carries an id (UUIDv7) that the caller made once and keeps. */
@@ -10,7 +11,7 @@ interface Target {
   id: string;
 }
 
-/** What a capture may do beyond what is held. */
+/** What a capture may do beyond what is held. A permission and no content: a repetition is not compared by it. */
 export type Overage =
   /** Nothing: `exceeds_hold`, and `hold_expired` when the hold is gone. */
   | 'refuse'
@@ -22,7 +23,7 @@ export type Overage =
 export interface Debit extends Target {
   kind: 'debit';
   amountNanoUsd: bigint;
-  /** Books what is not there as a write-off instead of refusing: for service that was already given. */
+  /** Books what is not there as a write-off instead of refusing: for service that was already given. Not compared. */
   writeOff?: boolean;
 }
 
@@ -61,7 +62,6 @@ export interface SpendingResult {
 
 const KINDS = { debit: 1, hold: 2, capture: 3, release: 4, renew: 5 } as const;
 const OVERAGES = { refuse: 0, available: 1, write_off: 2 } as const;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** Longest lifetime that the call's int4 milliseconds can carry: 24 days. */
 const MAX_LIFETIME_MS = 2 ** 31 - 1;
 
@@ -74,7 +74,7 @@ export function refuseMalformed(operation: SpendingOperation): SpendingResult | 
 function malformedStatus(operation: SpendingOperation): LedgerStatus | undefined {
   const { kind } = operation;
   if (!isInt8(operation.accountId)) return 'unknown_account';
-  if (!UUID.test(operation.id)) return 'id_out_of_range';
+  if (!isId(operation.id)) return 'id_out_of_range';
   if ((kind === 'debit' || kind === 'hold') && !isPositiveAmount(operation.amountNanoUsd))
     return 'invalid_amount';
   if (kind === 'capture' && !(isInt8(operation.amountNanoUsd) && operation.amountNanoUsd >= 0n))

@@ -89,6 +89,7 @@ export function ledgerTables(cell: CellName) {
       amount: int8('amount'),
       remaining: int8('remaining'),
       forfeited: int8('forfeited').default(0n),
+      voidedAmount: int8('voided_amount').default(0n),
       priority: smallint('priority').notNull(),
       createdAt: instant('created_at'),
       expiresAt: instant('expires_at'),

@@ -11,26 +11,29 @@ export interface TokenLog {
   logIndex: number;
 }
 
-/** What is looked for in a receipt. Addresses and memo in lower case. */
+/** What is looked for in a receipt. Addresses and memos in lower case. */
 export interface MemoTransfer {
   token: string;
   to: string;
-  memo: string;
+  isMemo: (memo: string) => boolean;
   /** Any sender when absent. */
   from?: string;
+  amountBaseUnits: bigint;
 }
 
-/** The first transfer in a receipt that carries this memo to this receiver. */
+/** The transfer of this amount in a receipt that carries the memo to the receiver, else the first of another amount. */
 export function findMemoTransfer<L extends TokenLog>(
   logs: readonly L[],
   wanted: MemoTransfer,
 ): L | undefined {
-  return logs.find(
+  const found = logs.filter(
     ({ address, topics }) =>
       address === wanted.token &&
       topics[0] === TRANSFER_WITH_MEMO &&
       topics[2] === addressTopic(wanted.to) &&
-      topics[3] === wanted.memo &&
+      topics[3] !== undefined &&
+      wanted.isMemo(topics[3]) &&
       (wanted.from === undefined || topics[1] === addressTopic(wanted.from)),
   );
+  return found.find(({ data }) => BigInt(data) === wanted.amountBaseUnits) ?? found[0];
 }

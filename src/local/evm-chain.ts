@@ -46,10 +46,16 @@ interface Artifact {
 
 const require = createRequire(import.meta.url);
 const TEST_USDC = require('./test-usdc.artifact.json') as Artifact;
-const MULTICALL3 = require('./multicall3.artifact.json') as Artifact;
 
-/** Where clients expect Multicall3 on every chain. */
-const MULTICALL3_ADDRESS = '0xcA11bde05977b3631167028862bE2a173976CA11';
+/** Contracts that clients expect at these addresses of every chain. */
+const COMMON_CONTRACTS: readonly (readonly [address: Hex, Artifact])[] = [
+  ['0xcA11bde05977b3631167028862bE2a173976CA11', require('./multicall3.artifact.json') as Artifact],
+  ['0x000000000022D473030F116dDEE9F6B43aC78BA3', require('./permit2.artifact.json') as Artifact],
+  [
+    '0x402085c248EeA27D92E8b30b2C58ed07f9E20001',
+    require('./x402-exact-permit2-proxy.artifact.json') as Artifact,
+  ],
+];
 
 /** Pays for mints; nobody has its key, the local chain lets us act as it. */
 const MINTER = '0x00000000000000000000000000000000004d696e';
@@ -135,6 +141,8 @@ async function restore(node: AnvilNode, state: Hex, options: LocalEvmChainOption
     await node.loadState({ state });
     const code = await node.getCode({ address: options.token.address as Hex });
     if (options.tempo || code === TEST_USDC.runtimeBytecode) {
+      // A chain that an older version saved may lack some of them.
+      if (!options.tempo) await putCommonContracts(node);
       await continueTime(node);
       await node.mine({ blocks: SETTLING_BLOCKS });
       return true;
@@ -168,11 +176,17 @@ async function prepare(node: AnvilNode, { token, tempo }: LocalEvmChainOptions):
     return;
   }
   const address = token.address as Hex;
-  await node.setCode({ address: MULTICALL3_ADDRESS, bytecode: MULTICALL3.runtimeBytecode });
+  await putCommonContracts(node);
   await node.setCode({ address, bytecode: TEST_USDC.runtimeBytecode });
   await node.setBalance({ address: MINTER, value: MINTER_WEI });
   await sendAsMinter(node, address, 'initialize', [token.name, 'USDC', token.version]);
   await node.mine({ blocks: SETTLING_BLOCKS });
+}
+
+async function putCommonContracts(node: AnvilNode): Promise<void> {
+  for (const [address, { runtimeBytecode }] of COMMON_CONTRACTS) {
+    await node.setCode({ address, bytecode: runtimeBytecode });
+  }
 }
 
 /** Lets each piece of work begin when the one before it has ended. */

@@ -173,8 +173,9 @@ export async function notePending(
 }
 
 /**
- * Hands an open payment to another facilitator, because the one that had it provably sent nothing.
- * @returns false when it is not open any more or somebody else has moved it
+ * Hands an open payment to another facilitator, because the one that had it provably sent nothing. A reconciler that
+ * has taken the payment on may have asked the old one since, so then it stays there.
+ * @returns false when it is not open any more or somebody else has moved it or works on it
  */
 export async function moveToFacilitator(
   db: Queryable,
@@ -185,7 +186,7 @@ export async function moveToFacilitator(
   const result = await db.query({
     name: `${cell}.move_payment_to_facilitator`,
     text: `UPDATE "${cell}".payment SET facilitator = $3, updated_at = now()
-           WHERE payment_id = $1 AND facilitator = $2 AND state = 'settling'`,
+           WHERE payment_id = $1 AND facilitator = $2 AND state = 'settling' AND attempts = 0`,
     values: [paymentId, move.from, move.to],
   });
   return result.rowCount === 1;
@@ -291,11 +292,12 @@ export async function extendPurposeResult(
 /**
  * Takes open payments, and reverted ones that are to be looked at once more, whose time has come, so that no
  * other worker takes them for `leaseMs`.
+ * @param options.without lanes to leave alone, each as `<network> <facilitator>`
  */
 export async function claimOpenPayments(
   db: Queryable,
   cell: CellName,
-  options: { limit: number; leaseMs: number },
+  options: { limit: number; leaseMs: number; without: readonly string[] },
 ): Promise<Payment[]> {
   const result = await db.query<PaymentRow>({
     name: `${cell}.claim_open_payments`,
@@ -303,10 +305,10 @@ export async function claimOpenPayments(
            WHERE payment_id IN (
              SELECT payment_id FROM "${cell}".payment
              WHERE (state IN ('settling', 'pending', 'reversed') OR (state = 'failed' AND reason = 'reverted'))
-               AND due_at <= now()
+               AND due_at <= now() AND network || ' ' || facilitator <> ALL($3::text[])
              ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
            RETURNING ${PAYMENT_COLUMNS}`,
-    values: [options.limit, options.leaseMs],
+    values: [options.limit, options.leaseMs, options.without],
   });
   return result.rows.map(toPayment);
 }

@@ -20,6 +20,9 @@ export interface Purpose {
   readonly [field: string]: string | number | boolean | undefined;
 }
 
+/** The kind of a purchase that the rules forbid after its payer has sent the money; its `reason` may be told. */
+export const REFUSED = 'refused';
+
 /** What a purchase came to: part of the stored answer. `unapplied` says why it could not be applied. */
 export type PurposeResult = Readonly<Record<string, unknown>>;
 

@@ -21,6 +21,11 @@ function splitSignature(payment: ExactPayment): { content: unknown; signature: s
       const { signature, ...content } = payment.authorization;
       return { content, signature };
     }
+    case 'permit2': {
+      // The allowance is no part of what is paid, and the payer may have to sign a new one.
+      const { signature, allowance: _, ...content } = payment.permit;
+      return { content, signature };
+    }
     case 'solana':
       // The identity is the hash of everything that is signed.
       return { content: payment.identity, signature: payment.transaction.wire };

@@ -29,6 +29,22 @@ const StoredEip3009 = Type.Object({
   }),
 });
 
+const StoredPermit2 = Type.Object({
+  ...terms,
+  kind: Type.Literal('permit2'),
+  permit: Type.Object({
+    from: Type.String(),
+    to: Type.String(),
+    token: Type.String(),
+    amount: Digits,
+    nonce: Digits,
+    deadline: Digits,
+    validAfter: Digits,
+    signature: Type.String(),
+    allowance: Type.Optional(Type.Object({ nonce: Digits, deadline: Digits, signature: Type.String() })),
+  }),
+});
+
 const StoredSolana = Type.Object({
   ...terms,
   kind: Type.Literal('solana'),
@@ -54,7 +70,7 @@ const StoredTempo = Type.Object({
   }),
 });
 
-const StoredPayment = Type.Union([StoredEip3009, StoredSolana, StoredTempo]);
+const StoredPayment = Type.Union([StoredEip3009, StoredPermit2, StoredSolana, StoredTempo]);
 
 export function encodeSigned(payment: ExactPayment): string {
   return JSON.stringify(payment, (_, value: unknown) =>
@@ -73,6 +89,27 @@ export function decodeSigned(stored: unknown): ExactPayment {
       ...payment,
       amountBaseUnits,
       transfer: { ...transfer, validBefore: BigInt(transfer.validBefore) },
+    };
+  }
+  if (payment.kind === 'permit2') {
+    const { amount, nonce, deadline, validAfter, allowance, ...permit } = payment.permit;
+    return {
+      ...payment,
+      amountBaseUnits,
+      permit: {
+        ...permit,
+        amount: BigInt(amount),
+        nonce: BigInt(nonce),
+        deadline: BigInt(deadline),
+        validAfter: BigInt(validAfter),
+        ...(allowance && {
+          allowance: {
+            ...allowance,
+            nonce: BigInt(allowance.nonce),
+            deadline: BigInt(allowance.deadline),
+          },
+        }),
+      },
     };
   }
   const { authorization } = payment;

@@ -27,14 +27,14 @@ export function createSvmSenderStore(db: Queryable): SvmSenderStore {
       });
       return rows[0];
     },
-    async listLive({ network, feePayer }, limit) {
+    async listLive(network, limit) {
       const { rows } = await db.query<SvmSignedTransaction & { age_ms: number }>({
         name: 'directory.list_live_svm_transactions',
         text: `SELECT signature, wire, (extract(epoch FROM now() - created_at) * 1000)::float8 AS age_ms
                FROM directory.svm_transaction
-               WHERE network = $1 AND fee_payer = $2 AND NOT finished
-               ORDER BY created_at LIMIT $3`,
-        values: [network, feePayer, limit],
+               WHERE network = $1 AND NOT finished
+               ORDER BY created_at LIMIT $2`,
+        values: [network, limit],
       });
       return rows.map(({ signature, wire, age_ms }) => ({ signature, wire, ageMs: age_ms }));
     },
@@ -47,7 +47,7 @@ export function createSvmSenderStore(db: Queryable): SvmSenderStore {
       });
       return rows[0]?.count ?? 0;
     },
-    async finish({ network }, signatures) {
+    async finish(network, signatures) {
       await db.query({
         name: 'directory.finish_svm_transactions',
         text: `UPDATE directory.svm_transaction SET finished = true

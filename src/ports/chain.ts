@@ -69,8 +69,11 @@ export interface Chain {
   proveSettlement(payment: ExactPayment, hint: ProofHint): Promise<SettlementProof>;
   /** Whether credited transfers are still where they were; cheap for many that share blocks. One answer each. */
   standing(places: readonly TransferPlace[]): Promise<Standing[]>;
-  /** Number of the newest block or one a second older, remembered when a payment is accepted as the start of later searches. */
-  currentBlock(): Promise<bigint>;
+  /**
+   * Number of the newest block or one a second older, remembered when a payment is accepted as the start of later
+   * searches. For a payment that lives for a number of blocks it is one at which that payment is surely alive.
+   */
+  currentBlock(payment?: ExactPayment): Promise<bigint>;
   /** First block that a payment shown to us now could have been settled in by somebody else. */
   earliestSettlementBlock(currentBlock: bigint): bigint;
   /** Checks that the node serves this network and this token; each problem names the setting to change. */

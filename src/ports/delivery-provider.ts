@@ -18,7 +18,8 @@ export interface DeliveryOrder {
 export type FailureReason = 'provider_error' | 'recipient_rejected' | 'timeout';
 
 export type DeliveryOutcome =
-  | { kind: 'delivered' }
+  /** With what the recipient has then, in nano-USD, where whoever delivered it says so. */
+  | { kind: 'delivered'; newBalanceNanoUsd?: bigint }
   /** Not known yet; ask again after so long. */
   | { kind: 'pending'; retryAfterMs: number }
   /** It was not delivered and will not be: the money goes back. */
@@ -27,7 +28,10 @@ export type DeliveryOutcome =
 /** Brings a top-up to its recipient. Asked again with the same order until it knows what came of it. */
 export interface DeliveryProvider {
   readonly name: string;
-  /** Whether an order that was asked for may be under way outside, so that it cannot be taken back. */
+  /**
+   * Whether somebody outside gives the recipient what was paid for. An order may then be under way and cannot be
+   * taken back, and its code is a receipt: whoever redeemed it would have the value twice.
+   */
   readonly isOutside: boolean;
   /** Has a deadline of its own and never throws for what the other side does. */
   deliver(order: DeliveryOrder): Promise<DeliveryOutcome>;

@@ -2,7 +2,8 @@ import type { ExactPayment } from './payment.ts';
 
 /** Why a facilitator would not settle a payment; `reason` is an x402 error code. */
 export type VerifyResult =
-  | { kind: 'valid' }
+  /** `knownAt`: a block at which the chain would have taken it, where that was seen. */
+  | { kind: 'valid'; knownAt?: bigint }
   /** `doubtful`: it may be the facilitator's own trouble, so another one is worth asking. */
   | { kind: 'invalid'; reason: string; message: string; doubtful?: true }
   /**
@@ -68,7 +69,7 @@ export interface PaymentChecks {
 
 /** A verdict, and for a valid payment who is to settle it. */
 export type RoutedVerifyResult =
-  | { kind: 'valid'; facilitator: string }
+  | { kind: 'valid'; facilitator: string; knownAt?: bigint }
   | Exclude<VerifyResult, { kind: 'valid' }>;
 
 /** The facilitators of one network in order of preference, as the payment's life sees them. */

@@ -15,7 +15,8 @@ interface PaymentTerms {
   amountBaseUnits: bigint;
   /**
    * Unique name of the signed permission, known before anything is sent:
-   * `eip3009:<chainId>:<token>:<from>:<nonce>` in lower case, `svm:<genesis>:<sha256 of the message>`,
+   * `eip3009:<chainId>:<token>:<from>:<nonce>` or `permit2:<chainId>:<from>:<nonce>` in lower case,
+   * `svm:<genesis>:<sha256 of the message>`,
    * or `mpp:<chainId>:<transaction hash>`.
    */
   identity: string;
@@ -24,6 +25,11 @@ interface PaymentTerms {
 export interface Eip3009Payment extends PaymentTerms {
   kind: 'eip3009';
   authorization: Eip3009Authorization;
+}
+
+export interface Permit2Payment extends PaymentTerms {
+  kind: 'permit2';
+  permit: Permit2Authorization;
 }
 
 export interface SolanaPayment extends PaymentTerms {
@@ -40,7 +46,7 @@ export interface TempoPayment extends PaymentTerms {
  * A payment as the core sees it: the protocol's version and header names are gone, the signed bytes are
  * not. The core moves it along; what is inside a kind is the business of its chain and its facilitator.
  */
-export type ExactPayment = Eip3009Payment | SolanaPayment | TempoPayment;
+export type ExactPayment = Eip3009Payment | Permit2Payment | SolanaPayment | TempoPayment;
 
 export type PaymentKind = ExactPayment['kind'];
 
@@ -51,6 +57,11 @@ export function requireKind<K extends PaymentKind>(
 ): Extract<ExactPayment, { kind: K }> {
   assert(payment.kind === kind, `a ${kind} payment`);
   return payment as Extract<ExactPayment, { kind: K }>;
+}
+
+/** Whether the money has moved before the payment was shown to us: then nothing about it can be refused any more. */
+export function isSentByPayer(payment: ExactPayment): boolean {
+  return payment.kind === 'tempo' && payment.transfer.raw === undefined;
 }
 
 /** EIP-3009 TransferWithAuthorization with its signature; addresses and hex are lower-case. */
@@ -66,6 +77,25 @@ export interface Eip3009Authorization {
   nonce: string;
   /** 0x hex; 65 bytes for a key, anything for a contract wallet. */
   signature: string;
+}
+
+/** A Permit2 transfer with x402's witness and its signature; addresses and hex are lower-case. */
+export interface Permit2Authorization {
+  from: string;
+  /** The receiver, signed as the witness. */
+  to: string;
+  token: string;
+  amount: bigint;
+  /** One of 2^256 numbers of the owner, used in any order. */
+  nonce: bigint;
+  /** Unix seconds; Permit2 refuses later blocks. */
+  deadline: bigint;
+  /** Unix seconds; the proxy refuses earlier blocks. */
+  validAfter: bigint;
+  /** 0x hex; 64 or 65 bytes for a key, anything for a contract wallet. */
+  signature: string;
+  /** Lets Permit2 move the amount (EIP-2612), for a payer that has not sent an approval; 65 bytes of signature. */
+  allowance?: { nonce: bigint; deadline: bigint; signature: string };
 }
 
 /** A Solana transaction that the payer has signed and the fee payer has not; addresses are base58. */

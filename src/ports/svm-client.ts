@@ -20,8 +20,8 @@ export interface SvmSignatureStatus {
 export interface SvmHistoryEntry {
   signature: string;
   slot: bigint;
-  /** Texts of its memos, as the node lists them. */
-  memo: string;
+  /** Texts of its memos, as the node lists them; undefined where it has none, or leaves them out of its lists. */
+  memo: string | undefined;
 }
 
 export interface SvmTokenBalance {
@@ -41,8 +41,13 @@ export interface SvmExecutedTransaction {
   after: readonly SvmTokenBalance[];
 }
 
-/** The program's refusal of a rehearsed transaction, in the node's own words; undefined when it succeeds. */
-export type SvmSimulation = { error: unknown } | undefined;
+/** What a rehearsal came to. */
+export interface SvmSimulation {
+  /** The block on whose state it ran. */
+  slot: bigint;
+  /** The refusal in the node's own words; undefined when the transaction succeeds. */
+  error: unknown;
+}
 
 /**
  * One Solana node. Every call has a deadline. A node that does not answer, or answers with an error, is
@@ -56,8 +61,8 @@ export interface SvmClient {
   account(address: string): Promise<SvmAccount | undefined>;
   /** Lamports. */
   balance(address: string): Promise<bigint>;
-  /** Whether the newest finalized block still admits the blockhash, and which block that is. */
-  isBlockhashValid(blockhash: string): Promise<{ slot: bigint; valid: boolean }>;
+  /** Whether the newest block of this commitment knows and still admits the blockhash, and which block that is. */
+  isBlockhashValid(blockhash: string, commitment: SvmCommitment): Promise<{ slot: bigint; valid: boolean }>;
   /**
    * What became of each signature, in order, and the slot at which the node looked.
    * @param searchHistory whether to look further back than the last minutes, which costs the node more

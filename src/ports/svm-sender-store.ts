@@ -21,9 +21,12 @@ export interface SvmSenderStore {
   /** Stores a payment's transaction; when it has one already, that one stays and is returned. */
   store(key: FeePayerKey, paymentId: string, signed: SvmSignedTransaction): Promise<SvmSignedTransaction>;
   find(paymentId: string): Promise<SvmSignedTransaction | undefined>;
-  /** Live transactions, oldest first, with the time since they were signed. */
-  listLive(key: FeePayerKey, limit: number): Promise<(SvmSignedTransaction & { ageMs: number })[]>;
+  /**
+   * Live transactions of a network, oldest first, with the time since they were signed; also those of a key that was ours
+   * before, because their bytes are as good as ever.
+   */
+  listLive(network: string, limit: number): Promise<(SvmSignedTransaction & { ageMs: number })[]>;
   countLive(key: FeePayerKey): Promise<number>;
   /** Marks transactions as no longer waiting. */
-  finish(key: FeePayerKey, signatures: readonly string[]): Promise<void>;
+  finish(network: string, signatures: readonly string[]): Promise<void>;
 }

@@ -1,12 +1,14 @@
-import { timingSafeEqual } from 'node:crypto';
-import { Challenge, Credential, Errors, Receipt } from 'mppx';
-import { decodeFunctionData, keccak256 } from 'viem';
-import { Abis, Transaction } from 'viem/tempo';
-import { topicAddress } from '../lib/eip3009.ts';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { Challenge, Credential, Errors, PaymentRequest, Receipt } from 'mppx';
 import type { Environment } from '../ports/environment.ts';
-import type { EvmClient, EvmLog } from '../ports/evm-client.ts';
 import type { TempoPayment } from '../ports/payment.ts';
+import type { TempoClient } from '../ports/tempo-client.ts';
 import { isBoundMemo } from './mpp-memo.ts';
+import { refused } from './mpp-refusal.ts';
+import { readSentTransfer } from './mpp-sent.ts';
+import { readSignedTransfer } from './mpp-signed.ts';
+
+export { MppRefusal, problemOf } from './mpp-refusal.ts';
 
 /** Where the money goes, and what the challenges are signed with. */
 export interface MppOptions {
@@ -20,7 +22,7 @@ export interface MppOptions {
   /** In lower case. */
   recipient: string;
   /** Reads what a payer has sent itself. */
-  client: EvmClient;
+  client: TempoClient;
 }
 
 /** What one request asks to be paid. */
@@ -31,12 +33,11 @@ export interface MppDemand {
   terms: string;
 }
 
-/** Why a credential is not taken: an error of MPP, which gives its own problem document. */
-export class MppRefusal extends Error {
-  constructor(readonly problem: Errors.PaymentError) {
-    super(problem.message);
-    this.name = 'MppRefusal';
-  }
+/** The payment of a request. */
+export interface MppPayment {
+  payment: TempoPayment;
+  /** Why it does not pay for what is asked, though its payer has sent the money: it may be credited and buys nothing. */
+  unfit?: string | undefined;
 }
 
 export interface MppProtocol {
@@ -46,9 +47,10 @@ export interface MppProtocol {
    * Reads the payment of a request.
    * @param authorization value of the header
    * @returns undefined when the header carries no MPP credential
-   * @throws MppRefusal for a credential that is not a payment of this demand, `unavailable`
+   * @throws MppRefusal for a credential that is no payment of this demand and has moved no money, GatewayError
+   * `settlement_pending` while the chain does not show what the payer has sent, `unavailable`
    */
-  readPayment(authorization: string | undefined, demand: MppDemand): Promise<TempoPayment | undefined>;
+  readPayment(authorization: string | undefined, demand: MppDemand): Promise<MppPayment | undefined>;
   /** Value of `Payment-Receipt`. */
   receipt(transaction: string, at: Date): string;
 }
@@ -63,19 +65,30 @@ export interface MppRail {
   decimals: number;
 }
 
+/** A challenge that was issued here. */
+interface OwnChallenge {
+  id: string;
+  expires: string;
+}
+
 const METHOD = 'tempo';
 const INTENT = 'charge';
 const LIFETIME_MS = 5 * 60_000;
 /** Longer than any honest credential. */
 const MAX_CREDENTIAL_LENGTH = 16_384;
+const NONCE_BYTES = 16;
 const HASH = /^0x[0-9a-fA-F]{64}$/;
+const AMOUNT = /^[0-9]{1,78}$/;
 
 /** Makes challenges and reads credentials of the method `tempo`, intent `charge`. Nothing is remembered between. */
 export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol {
   const { secretKey, realm, chainId, currency, recipient, client } = options;
 
-  /** The id is a signature over everything that the challenge says. */
-  function challengeOf({ amountBaseUnits, description, terms }: MppDemand, expires: string) {
+  /**
+   * The id is a signature over everything that the challenge says. The nonce makes it one caller's own: what is on
+   * chain names the id's hash, so whoever was given the same id could present that payment as theirs.
+   */
+  function challengeOf({ amountBaseUnits, description, terms }: MppDemand, expires: string, nonce: string) {
     return Challenge.from({
       secretKey,
       realm,
@@ -84,61 +97,69 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
       request: { amount: amountBaseUnits.toString(), currency, methodDetails: { chainId }, recipient },
       description,
       expires: expires as `${number}-${number}-${number}T${string}`,
-      meta: { terms },
+      meta: { terms, nonce },
     });
   }
 
-  /** What this very request would be asked, with the credential's own time, must be what the credential answers. */
-  function requireAnswered(demand: MppDemand, { challenge }: Credential.Credential): string {
+  /** What this very request would be asked, with the credential's own time and nonce, must be what it answers. */
+  function requireAnswered(demand: MppDemand, { challenge }: Credential.Credential): OwnChallenge {
     const { id, expires } = challenge;
-    const asked = expires === undefined ? undefined : challengeOf(demand, expires);
-    if (!asked || !sameText(asked.id, id) || !Challenge.verify(challenge, { secretKey })) {
+    const nonce = nonceOf(challenge);
+    if (
+      expires === undefined ||
+      nonce === undefined ||
+      !sameText(challengeOf(demand, expires, nonce).id, id) ||
+      !Challenge.verify(challenge, { secretKey })
+    ) {
       throw refused(
         new Errors.InvalidChallengeError({ reason: 'it was not issued for this request by this server' }),
       );
     }
-    return id;
+    return { id, expires };
   }
 
   async function readPayment(
     authorization: string | undefined,
     demand: MppDemand,
-  ): Promise<TempoPayment | undefined> {
+  ): Promise<MppPayment | undefined> {
     const presented =
       authorization === undefined ? undefined : Credential.extractPaymentScheme(authorization);
     if (!presented) return undefined;
     if (presented.length > MAX_CREDENTIAL_LENGTH) throw refused(new Errors.MalformedCredentialError());
     const credential = parse(presented);
-    const challengeId = requireAnswered(demand, credential);
     const payload = (credential.payload ?? {}) as { type?: unknown; signature?: unknown; hash?: unknown };
-    const call = { demand, challengeId, presented, source: credential.source };
-    if (payload.type === 'transaction' && typeof payload.signature === 'string') {
-      return readSigned(payload.signature, call);
-    }
     if (payload.type === 'hash' && typeof payload.hash === 'string' && HASH.test(payload.hash)) {
-      return readSent(payload.hash.toLowerCase(), call);
+      // What it was asked then is what it has paid, whatever the price is now.
+      const asked = { ...demand, amountBaseUnits: amountOf(credential) ?? demand.amountBaseUnits };
+      const challenge = requireAnswered(asked, credential);
+      const { source } = credential;
+      return readSent(payload.hash.toLowerCase(), { demand, challenge, presented, source });
+    }
+    const challenge = requireAnswered(demand, credential);
+    if (payload.type === 'transaction' && typeof payload.signature === 'string') {
+      return { payment: readSigned(payload.signature, { demand, challenge, presented }) };
     }
     throw refused(new Errors.InvalidPayloadError());
   }
 
   interface PresentedCall {
     demand: MppDemand;
-    challengeId: string;
+    challenge: OwnChallenge;
     presented: string;
-    source: string | undefined;
   }
 
   /** Pull: the payer is who signed the bytes, never who the credential says it is. */
-  function readSigned(raw: string, { demand, challengeId, presented }: PresentedCall): TempoPayment {
-    const signed = deserialize(raw);
-    const memo = signed?.calls
-      .map(call => readTransfer(call, demand.amountBaseUnits))
-      .find(each => each !== undefined && isBoundMemo(each, { realm, challengeId }));
-    if (!signed || memo === undefined) {
-      throw failed('no transfer of this amount to this receiver is signed for this challenge');
-    }
-    if (signed.validBefore === 0n) throw failed('the transaction must expire');
-    const { hash, payer, validBefore } = signed;
+  function readSigned(raw: string, { demand, challenge, presented }: PresentedCall): TempoPayment {
+    const { amountBaseUnits } = demand;
+    const { id: challengeId, expires } = challenge;
+    const { payer, hash, validBefore, memo } = readSignedTransfer(raw, {
+      token: currency,
+      recipient,
+      amountBaseUnits,
+      isMemo: text => isBoundMemo(text, { realm, challengeId }),
+      chainId,
+      expires,
+    });
     return paymentOf(demand, payer, {
       hash,
       raw: raw.toLowerCase(),
@@ -148,47 +169,26 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
     });
   }
 
-  /** The memo of a call that moves exactly this amount to us; undefined for any other call. */
-  function readTransfer(call: SignedCall, amountBaseUnits: bigint): string | undefined {
-    if (call.to?.toLowerCase() !== currency || !call.data) return undefined;
-    try {
-      const { functionName, args } = decodeFunctionData({ abi: Abis.tip20, data: call.data });
-      if (functionName !== 'transferWithMemo') return undefined;
-      const [to, amount, memo] = args;
-      return to.toLowerCase() === recipient && amount === amountBaseUnits ? memo.toLowerCase() : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** Push: the payer is whose money the token says has moved. */
-  async function readSent(hash: string, call: PresentedCall): Promise<TempoPayment> {
-    const { demand, challengeId, presented, source } = call;
-    const receipt = await client.receipt(hash);
-    const log = receipt?.succeeded
-      ? receipt.logs.find(each => isOurs(each) && isBoundMemo(each.topics[3] ?? '', { realm, challengeId }))
-      : undefined;
-    if (!log || BigInt(log.data) !== demand.amountBaseUnits) {
-      throw failed('the transaction has made no transfer of this amount for this challenge');
-    }
-    const payer = topicAddress(log.topics[1]);
-    if (source !== undefined && source.toLowerCase() !== `did:pkh:eip155:${chainId}:${payer}`) {
-      throw failed('the money did not come from the source of the credential');
-    }
-    return paymentOf(demand, payer, {
-      hash,
-      validBefore: 0n,
-      memo: log.topics[3] ?? '',
-      credential: presented,
+  /** Push: the payer is whose money the token says has moved. Neither expiry nor price matter to money that has. */
+  async function readSent(
+    hash: string,
+    { demand, challenge, presented, source }: PresentedCall & { source: string | undefined },
+  ): Promise<MppPayment> {
+    const challengeId = challenge.id;
+    const { payer, amountBaseUnits, memo, unfit } = await readSentTransfer(client, hash, {
+      token: currency,
+      recipient,
+      amountBaseUnits: demand.amountBaseUnits,
+      isMemo: text => isBoundMemo(text, { realm, challengeId }),
+      source,
+      chainId,
     });
-  }
-
-  function isOurs({ address, topics }: EvmLog): boolean {
-    return address === currency && topics.length === 4 && topicAddress(topics[2]) === recipient;
+    const transfer = { hash, validBefore: 0n, memo, credential: presented };
+    return { payment: paymentOf({ amountBaseUnits }, payer, transfer), unfit };
   }
 
   function paymentOf(
-    { amountBaseUnits }: MppDemand,
+    { amountBaseUnits }: Pick<MppDemand, 'amountBaseUnits'>,
     payer: string,
     transfer: TempoPayment['transfer'],
   ): TempoPayment {
@@ -208,7 +208,8 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
   return {
     readPayment,
     challenge(demand, problem = new Errors.PaymentRequiredError({ description: demand.description })) {
-      const challenge = challengeOf(demand, new Date(nowMs() + LIFETIME_MS).toISOString());
+      const expires = new Date(nowMs() + LIFETIME_MS).toISOString();
+      const challenge = challengeOf(demand, expires, randomBytes(NONCE_BYTES).toString('base64url'));
       return Promise.resolve({
         header: Challenge.serialize(challenge),
         body: problem.toProblemDetails(challenge.id),
@@ -222,31 +223,6 @@ export function createMpp(options: MppOptions, nowMs: () => number): MppProtocol
   };
 }
 
-interface SignedCall {
-  to?: string | undefined;
-  data?: `0x${string}` | undefined;
-}
-
-/** The parts of a signed Tempo transaction that matter; undefined for anything else. */
-function deserialize(
-  raw: string,
-): { hash: string; payer: string; validBefore: bigint; calls: readonly SignedCall[] } | undefined {
-  if (!/^0x76[0-9a-fA-F]*$/.test(raw)) return undefined;
-  try {
-    const transaction = Transaction.deserialize(raw as Transaction.TransactionSerializedTempo);
-    const { from, calls, validBefore, signature } = transaction;
-    if (!from || !signature || !calls) return undefined;
-    return {
-      hash: keccak256(raw as `0x${string}`),
-      payer: from.toLowerCase(),
-      validBefore: BigInt(validBefore ?? 0),
-      calls: calls.map(({ to, data }) => ({ to: to ?? undefined, data: data ?? undefined })),
-    };
-  } catch {
-    return undefined;
-  }
-}
-
 function parse(presented: string): Credential.Credential {
   try {
     return Credential.deserialize(presented);
@@ -255,21 +231,23 @@ function parse(presented: string): Credential.Credential {
   }
 }
 
+/** Of what we put into a challenge, the part that cannot be computed again; a credential carries it encoded. */
+function nonceOf({ opaque }: Challenge.Challenge): string | undefined {
+  try {
+    const nonce = opaque && PaymentRequest.deserialize(opaque)['nonce'];
+    return typeof nonce === 'string' ? nonce : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What the challenge of a credential says it asked for. */
+function amountOf({ challenge }: Credential.Credential): bigint | undefined {
+  const { amount } = challenge.request;
+  return typeof amount === 'string' && AMOUNT.test(amount) ? BigInt(amount) : undefined;
+}
+
 function sameText(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a), Buffer.from(b)];
   return left.length === right.length && timingSafeEqual(left, right);
-}
-
-function refused(problem: Errors.PaymentError): MppRefusal {
-  return new MppRefusal(problem);
-}
-
-function failed(reason: string): MppRefusal {
-  return refused(new Errors.VerificationFailedError({ reason }));
-}
-
-/** The problem of a payment that was refused or proved not to have moved money. */
-export function problemOf(reason: string, message?: string): Errors.PaymentError {
-  if (reason === 'payment-expired' || reason === 'expired') return new Errors.PaymentExpiredError();
-  return new Errors.VerificationFailedError({ reason: message ?? reason.replaceAll('_', ' ') });
 }

@@ -4,6 +4,7 @@ import type { ExactPayment } from '../ports/payment.ts';
 import { readEip3009Payment } from './x402-eip3009.ts';
 import { type Fields, objectOf, refusal, textOf, wrongRecipient } from './x402-fields.ts';
 import type { ExactOption } from './x402-option.ts';
+import { readPermit2Payment } from './x402-permit2.ts';
 import { readSolanaPayment } from './x402-solana.ts';
 
 /** Longer than any honest payment; the HTTP server's own limit for all headers together is the same. */
@@ -29,7 +30,12 @@ export function decodeExactPayment(header: string, options: readonly ExactOption
   }
   const option = 'accepted' in root ? acceptedOption(root, version, options) : namedOption(root, options);
   const payload = objectOf(root['payload'], 'payload');
-  if (!option.solana) return readEip3009Payment(payload, option);
+  if (!option.solana) {
+    const isPermit2 = option.permit2 !== undefined && 'permit2Authorization' in payload;
+    return isPermit2
+      ? readPermit2Payment(payload, option, root['extensions'])
+      : readEip3009Payment(payload, option);
+  }
   return readSolanaPayment(payload, { ...option, ...option.solana }, demandedMemo(root['accepted']));
 }
 

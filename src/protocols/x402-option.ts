@@ -6,6 +6,8 @@ export interface ExactOption {
   networkAlias: string;
   asset: string;
   payTo: string;
+  /** Whether Permit2 transfers are taken besides EIP-3009, and whether we pay for the payer's allowance. */
+  permit2?: { sponsored: boolean };
   /** What only Solana's payments need. */
   solana?: { tokenAccount: string; tokenProgram: string };
 }

@@ -1,16 +1,23 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
+import { OFFER_MARK, type OfferMark } from '../protocols/offer-mark.ts';
 
-/** An operation that answers 402, as the API description has it. */
+/** An operation that is answered by an offer, as the API description has it. */
 interface PaidOperation {
   method: string;
-  path: string;
+  /** With a query that it is answered for. */
+  url: string;
   summary: string;
+  protocol: OfferMark['protocol'];
+  /** Nobody without a key is made the offer. */
+  needsKey: boolean;
 }
 
 interface Operation {
   summary?: string;
-  responses?: Record<string, unknown>;
+  security?: unknown[];
+  parameters?: { in: string; name: string; required?: boolean; example?: unknown }[];
+  [OFFER_MARK]?: OfferMark;
 }
 
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
@@ -25,7 +32,7 @@ const Resources = Type.Object(
 
 /**
  * Tells agents what is sold here: `/.well-known/x402` as a list of URLs, `/llms.txt` as text. Both are read from
- * the description of the routes, which is made of the routes themselves, so neither can name what is not there.
+ * the marks that the makers of the offers leave on their routes, so neither can name what is not offered.
  */
 export function registerDiscovery(app: FastifyInstance, { publicOrigin }: { publicOrigin: string }): void {
   app.get(
@@ -39,10 +46,10 @@ export function registerDiscovery(app: FastifyInstance, { publicOrigin }: { publ
       },
     },
     () => {
-      const sold = paidOperations(app).filter(({ path }) => !isMpp(path) && !path.includes('{'));
+      const sold = paidOperations(app).filter(({ protocol, needsKey }) => protocol === 'x402' && !needsKey);
       return {
         version: 1 as const,
-        resources: [...new Set(sold.map(({ path }) => `${publicOrigin}${path}`))],
+        resources: [...new Set(sold.map(({ url }) => `${publicOrigin}${url}`))],
       };
     },
   );
@@ -63,8 +70,8 @@ export function registerDiscovery(app: FastifyInstance, { publicOrigin }: { publ
 
 function llmsText(app: FastifyInstance, publicOrigin: string): string {
   const lines = paidOperations(app).map(
-    ({ method, path, summary }) =>
-      `- ${method.toUpperCase()} ${publicOrigin}${path}: ${summary} (${isMpp(path) ? 'MPP' : 'x402'})`,
+    ({ method, url, summary, protocol, needsKey }) =>
+      `- ${method.toUpperCase()} ${publicOrigin}${url}: ${summary} (${protocol === 'mpp' ? 'MPP' : 'x402'}${needsKey ? ', with an API key' : ''})`,
   );
   return [
     '# x402-topup-gateway',
@@ -83,15 +90,24 @@ function llmsText(app: FastifyInstance, publicOrigin: string): string {
   ].join('\n');
 }
 
-const isMpp = (path: string) => path.startsWith('/agent/mpp/');
-
 function paidOperations(app: FastifyInstance): PaidOperation[] {
   const paths = (app.swagger().paths ?? {}) as Record<string, Partial<Record<string, Operation>>>;
   return Object.entries(paths).flatMap(([path, operations]) =>
     METHODS.flatMap(method => {
       const operation = operations[method];
-      if (operation?.responses?.['402'] === undefined) return [];
-      return [{ method, path, summary: operation.summary ?? '' }];
+      const mark = operation?.[OFFER_MARK];
+      if (!operation || !mark) return [];
+      const { summary = '', security = [] } = operation;
+      const url = `${path}${exampleQuery(operation)}`;
+      return [{ method, url, summary, protocol: mark.protocol, needsKey: security.length > 0 }];
     }),
   );
+}
+
+/** Without what it requires in its query, a call is malformed and no offer is made. */
+function exampleQuery({ parameters = [] }: Operation): string {
+  const required = parameters.filter(each => each.in === 'query' && each.required);
+  const query = new URLSearchParams();
+  for (const { name, example } of required) query.set(name, String(example));
+  return query.size > 0 ? `?${query.toString()}` : '';
 }

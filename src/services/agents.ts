@@ -25,11 +25,11 @@ export interface AgentParts {
 }
 
 export function createAgentParts(
-  { mppSecretKey, creditsPerUsd }: Config,
+  { mppSecretKey, agentKeySecret, creditsPerUsd }: Config,
   { pool, cells, clock }: { pool: Pool; cells: readonly CellName[]; clock: Clock },
 ): AgentParts {
   const credits = createCreditView(creditsPerUsd);
-  const keys = mppSecretKey ? createAgentKeys({ secret: mppSecretKey, clock }) : undefined;
+  const keys = mppSecretKey ? createAgentKeys({ secret: agentKeySecret, clock }) : undefined;
   return {
     agents: keys && createAgents({ db: pool, clock, keys, credits }),
     effects: keys ? createAgentEffects(keys) : {},

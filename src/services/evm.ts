@@ -46,7 +46,10 @@ export function createEvmParts(
       timeoutMs: RPC_TIMEOUT_MS,
     });
     const client = seams.evmClient?.(plain) ?? plain;
-    const chain = createEvmChain(network, client, clock);
+    const chain = createEvmChain(network, client, clock, {
+      permit2: config.permit2 !== 'off',
+      undeployedWallets: config.walletFactories.length > 0,
+    });
     const senders = config.evmPrivateKeys.map(privateKey =>
       createEvmSender({
         client,
@@ -78,14 +81,18 @@ export function tokenOf({ usdc, chainId }: EvmNetwork): TokenDomain {
 }
 
 /** What the embedded facilitator needs of the networks that it has a key for. */
-export function toEmbedded(evm: readonly EvmParts[]): EmbeddedNetwork[] {
+export function toEmbedded(
+  evm: readonly EvmParts[],
+  { walletFactories }: Pick<Config, 'walletFactories'>,
+): EmbeddedNetwork[] {
   return evm.flatMap(({ network, client, lanes }) => {
     if (!lanes) return [];
     const token = tokenOf(network);
     const id = network.network as `${string}:${string}`;
     const gasPayer = lanes.addresses[0] as `0x${string}`;
     const contractWallets = createContractWalletVerifier(id, token, client, gasPayer);
-    return [{ network: id, token, settleGas: network.settleGas, client, lanes, contractWallets }];
+    const terms = { settleGas: network.settleGas, walletFactories: new Set(walletFactories) };
+    return [{ network: id, token, ...terms, client, lanes, contractWallets }];
   });
 }
 
@@ -99,7 +106,10 @@ export function toReceiver({ network, client }: EvmParts, payTo: string): Audite
 }
 
 /** The way to pay on one network, as the surfaces offer it. */
-export function toOption(network: EvmNetwork, payTo: string): PaymentOption {
+export function toOption(
+  network: EvmNetwork,
+  { evmPayTo, permit2 }: Pick<Config, 'evmPayTo' | 'permit2'>,
+): PaymentOption {
   return {
     scheme: 'exact',
     network: network.network,
@@ -107,8 +117,9 @@ export function toOption(network: EvmNetwork, payTo: string): PaymentOption {
     environment: network.environment,
     asset: network.usdc.address,
     assetDecimals: network.usdc.decimals,
-    payTo,
+    payTo: evmPayTo,
     maxTimeoutSeconds: network.maxTimeoutSeconds,
     extra: { name: network.usdc.name, version: network.usdc.version },
+    ...(permit2 !== 'off' && { permit2: { sponsored: permit2 === 'sponsored' } }),
   };
 }

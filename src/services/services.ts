@@ -4,6 +4,7 @@ import { createChannels } from '../accounts/channels.ts';
 import { createCustomerCredit } from '../accounts/customer-credit.ts';
 import { createFundedKey, type FundedKeyOrder } from '../accounts/funded-keys.ts';
 import { createKeySpending } from '../accounts/key-spending.ts';
+import { createOperatorCredits } from '../accounts/operator-credits.ts';
 import { createSignIn } from '../accounts/sign-in.ts';
 import { createWalletKeys } from '../accounts/wallet-keys.ts';
 import { createWalletLinks } from '../accounts/wallet-links.ts';
@@ -11,8 +12,8 @@ import type { Config } from '../config/config.ts';
 import { createWalletSignatures } from '../customers/wallet-signatures.ts';
 import { createPool } from '../db/pool.ts';
 import { DEFAULT_CELL } from '../db/queryable.ts';
-import { createEip3009Checks } from '../facilitators/eip3009-checks.ts';
 import { createEmbeddedFacilitator } from '../facilitators/embedded.ts';
+import { createEvmChecks } from '../facilitators/evm-checks.ts';
 import { ensurePartitions } from '../ledger/partitions.ts';
 import type { Spending } from '../ledger/spending-service.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -74,8 +75,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   requireKnownNetworks(config);
   const evm = createEvmParts(config, { senderStore: createSenderStore(pool), clock, seams });
   const svm = createSvmParts(config, { store: createSvmSenderStore(pool), clock, seams });
-  const embedded = createEmbeddedFacilitator(toEmbedded(evm), clock);
-  const checks = createEip3009Checks(
+  const embedded = createEmbeddedFacilitator(toEmbedded(evm, config), clock);
+  const checks = createEvmChecks(
     evm.map(({ network }) => ({ network: network.network, token: tokenOf(network) })),
     clock,
   );
@@ -235,6 +236,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     keySpending: createKeySpending({ db: pool, clock }),
     walletLinks: createWalletLinks({ pool, clock, signatures, domains: config.siwxDomains }),
     walletKeys: createWalletKeys({ db: pool, clock, signatures, domains: config.siwxDomains }),
+    operatorCredits: createOperatorCredits(pool),
     /** For the sandbox: keys with credit that nobody paid for. */
     createFundedKey: (order: FundedKeyOrder) => createFundedKey(pool, order),
     credit: createCustomerCredit(pool),
@@ -248,7 +250,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     accounts,
     /** EVM first: the published Venice client takes the first entry when it does not find Base's USDC. */
     paymentOptions: [
-      ...evm.map(({ network }) => toOption(network, config.evmPayTo)),
+      ...evm.map(({ network }) => toOption(network, config)),
       ...svm.map(parts => toSvmOption(parts, facilitators.listFor(parts.network.network))),
     ],
     readiness: checkReadiness({

@@ -1,5 +1,5 @@
-import { createEvmClient } from '../chains/evm-client.ts';
 import { createTempoChain } from '../chains/tempo-chain.ts';
+import { createTempoClient } from '../chains/tempo-client.ts';
 import { findTempoNetwork, type TempoNetwork } from '../chains/tempo-networks.ts';
 import type { Config } from '../config/config.ts';
 import { createTempoFacilitators } from '../facilitators/tempo.ts';
@@ -29,8 +29,8 @@ export function createTempoParts(
   if (!network || !config.mppSecretKey) return undefined;
   const { chainId, title, usdc: token } = network;
   const rpcUrl = config.rpcUrls.TEMPO_RPC_URL;
-  const plain = createEvmClient({ network: network.network, title, rpcUrl, timeoutMs: RPC_TIMEOUT_MS });
-  const client = seams.evmClient?.(plain) ?? plain;
+  const plain = createTempoClient({ network: network.network, title, rpcUrl, timeoutMs: RPC_TIMEOUT_MS });
+  const client = { ...(seams.evmClient?.(plain) ?? plain), sender: plain.sender };
   const real = createTempoChain(network, client);
   const chain = seams.chain?.(real) ?? real;
   const terms = {

@@ -26,12 +26,14 @@ export function createVoucherParts(
   const { deliveryUrl: url, deliverySecret: secret } = config.sentTopups;
   // The operator's own endpoint may stand beside us, where no customer's webhook may lead.
   const outbound = createOutbound({ allowLoopback: true, allowPrivate: true });
-  const live = url ? createDeliveryWebhook({ outbound, url, secret, clock }) : createVoucherProvider();
+  const [voucher, simulator] = [createVoucherProvider(), createDeliverySimulator()];
+  const webhook = url ? createDeliveryWebhook({ outbound, url, secret, clock }) : undefined;
   const sentTopups = createSentTopups({
     pool,
     cells,
     sealer,
-    providers: { live, test: createDeliverySimulator() },
+    current: { live: webhook ?? voucher, test: simulator },
+    providers: [voucher, simulator, ...(webhook ? [webhook] : [])],
     async ownerOf(accountId) {
       const owner = await findAccountOwner(pool, accountId);
       assert(owner !== undefined, 'an account has an owner');
@@ -40,11 +42,11 @@ export function createVoucherParts(
     log,
   });
   const tasks: Task[] = [
-    {
+    ...sentTopups.deliverDue.map(round => ({
       everyMs: DELIVER_EVERY_MS,
       problem: 'pending top-ups could not be looked after',
-      round: () => sentTopups.deliverDue(),
-    },
+      round,
+    })),
     forgetTask('old answers could not be deleted', () => sentTopups.forgetOldAnswers()),
   ];
   return {

@@ -30,6 +30,7 @@ export function createWebhookParts(
   const real: Outbound = createOutbound({ allowLoopback });
   const outbound = seams.outbound?.(real) ?? real;
   const { webhookNow } = seams;
+  const at = webhookNow && { at: () => ({ now: webhookNow() }) };
   const dispatcher = createDispatcher({
     pool,
     cells,
@@ -38,8 +39,8 @@ export function createWebhookParts(
     clock,
     log,
     schedules: { aitopup: AITOPUP_RETRY_SECONDS, operator: config.webhooks.retrySeconds },
-    ...(webhookNow && { at: () => ({ now: webhookNow() }) }),
+    ...at,
   });
-  const webhooks = createWebhooks({ db: pool, cells, outbound, sealer, clock });
+  const webhooks = createWebhooks({ db: pool, cells, outbound, sealer, clock, ...at });
   return { webhooks, dispatcher, outbound, sealer };
 }

@@ -36,13 +36,17 @@ interface PlanKey {
 
 const Amount = Type.String({ pattern: '^-?[0-9]+$' });
 
+/** The hash tells whether the key of the id is still the one that was sold; results of earlier versions lack it. */
+const Key = { keyId: Type.String(), keyHash: Type.Optional(Type.String()) };
+
 /** What is remembered of each kind of purchase, as the stored answer. */
 export const RESULTS = {
-  plan: Type.Object({ customerId: Type.String(), keyId: Type.String() }),
+  plan: Type.Object({ customerId: Type.String(), ...Key }),
   agent_topup: Type.Object({ creditLimitNanoUsd: Amount }),
   agent_status: Type.Object({
     customerId: Type.String(),
     keyIds: Type.Array(Type.String()),
+    keyHashes: Type.Optional(Type.Array(Type.String())),
     plan: Type.String(),
     frequency: Type.String(),
     lastPaymentAt: Type.String(),
@@ -50,7 +54,7 @@ export const RESULTS = {
     asOf: Type.String(),
     availableNanoUsd: Amount,
   }),
-  agent_key: Type.Object({ customerId: Type.String(), keyId: Type.String() }),
+  agent_key: Type.Object({ customerId: Type.String(), ...Key }),
   agent_key_revocation: Type.Object({}),
 } satisfies Record<AgentPurpose['kind'], TSchema>;
 
@@ -70,20 +74,25 @@ export function createAgentEffects(keys: AgentKeys): Record<ResultKind, PurposeE
     async plan(db, purchase) {
       const { owner, purpose } = read(purchase, 'plan');
       const active = await keys.listActive(db, owner);
-      const shown = active.find(keyId => keyId === purpose.namedKeyId) ?? active[0];
-      if (shown === undefined) await keys.store(db, owner, purpose.newKeyId);
-      return { customerId: owner.customerId, keyId: shown ?? purpose.newKeyId, ...tagOf(purpose) };
+      const known = active.find(({ keyId }) => keyId === purpose.namedKeyId) ?? active[0];
+      const shown = known ?? (await keys.store(db, owner, purpose.newKeyId));
+      return { customerId: owner.customerId, ...shown, ...tagOf(purpose) };
     },
     agent_topup: () => Promise.resolve({}),
     async agent_status(db, purchase) {
       const { owner, purpose } = read(purchase, 'agent_status');
-      const keyIds = await keys.listActive(db, owner);
-      return { customerId: owner.customerId, keyIds, ...tagOf(purpose) };
+      const active = await keys.listActive(db, owner);
+      return {
+        customerId: owner.customerId,
+        keyIds: active.map(({ keyId }) => keyId),
+        keyHashes: active.map(({ keyHash }) => keyHash),
+        ...tagOf(purpose),
+      };
     },
     async agent_key(db, purchase) {
       const { owner, purpose } = read(purchase, 'agent_key');
-      await keys.store(db, owner, purpose.keyId);
-      return { customerId: owner.customerId, keyId: purpose.keyId, ...tagOf(purpose) };
+      const made = await keys.store(db, owner, purpose.keyId);
+      return { customerId: owner.customerId, ...made, ...tagOf(purpose) };
     },
     async agent_key_revocation(db, purchase) {
       const { owner, purpose } = read(purchase, 'agent_key_revocation');

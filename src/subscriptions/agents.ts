@@ -1,6 +1,7 @@
+import { findAgent, resolveAgent } from '../customers/agent-customers.ts';
 import { hashApiKey } from '../customers/api-key-format.ts';
 import { findApiKey } from '../customers/api-keys.ts';
-import { type Customer, findCustomer, findWallet, resolveWallet } from '../customers/customers.ts';
+import { type Customer, findCustomer } from '../customers/customers.ts';
 import { orUnavailable } from '../db/pg-errors.ts';
 import type { Queryable } from '../db/queryable.ts';
 import { assertNever } from '../lib/assert.ts';
@@ -16,7 +17,7 @@ import { type AgentState, readAgent, versionOf } from './agent-store.ts';
 import type { CreditView } from './credits.ts';
 import { type Frequency, findPlan, type PlanName } from './plans.ts';
 
-/** The wallet that pays, which is who the agent is. */
+/** The wallet that pays, which names the agent. */
 export interface Payer {
   environment: Environment;
   /** CAIP-2. */
@@ -65,7 +66,12 @@ export interface Agents {
    * @throws GatewayError not_found (no such agent or key) or forbidden (no active plan, not the payer's)
    */
   prepare(payer: Payer, order: AgentOrder, terms: string): Promise<PreparedOrder>;
-  /** What a purchase came to, from what is stored of it. */
+  /** Whose credit the money is of a purchase that the rules forbid after it has moved: the payer's own agent. */
+  creditorOf(payer: Payer): Promise<Customer>;
+  /**
+   * What a purchase came to, from what is stored of it. Those that tell keys throw GatewayError `conflict` when a key
+   * cannot be made anew, because the secret was replaced.
+   */
   readonly results: {
     status(environment: Environment, stored: PurposeResult | undefined): AgentStatus;
     key(
@@ -94,7 +100,7 @@ export function createAgents({ db, clock, keys, credits }: AgentsOptions): Agent
   const stateOf = ({ cell, accountId }: Customer) => readAgent(db, cell, accountId, new Date(clock.nowMs()));
 
   async function requireAgent(payer: Payer): Promise<{ customer: Customer; state: AgentState }> {
-    const customer = await findWallet(db, payer);
+    const customer = await findAgent(db, payer);
     const state = customer && (await stateOf(customer));
     if (!customer || !state) throw new GatewayError('not_found', 'this wallet has no agent: subscribe first');
     return { customer, state };
@@ -114,7 +120,7 @@ export function createAgents({ db, clock, keys, credits }: AgentsOptions): Agent
   }
 
   async function preparePlan(payer: Payer, order: Extract<AgentOrder, { kind: 'plan' }>) {
-    const customer = await resolveWallet(db, payer);
+    const customer = await resolveAgent(db, payer);
     if (order.userId !== undefined && order.userId !== formatAgentId(customer.customerId)) {
       throw new GatewayError('forbidden', 'user_id is not the agent of the paying wallet');
     }
@@ -200,12 +206,15 @@ export function createAgents({ db, clock, keys, credits }: AgentsOptions): Agent
 
   return {
     prepare: (payer, order, terms) => orUnavailable(prepare(payer, order, terms)),
+    creditorOf: payer => orUnavailable(resolveAgent(db, payer)),
     results: {
       status(environment, stored) {
         const result = readResult('agent_status', stored);
         return {
           agentId: formatAgentId(result.customerId),
-          apiKeys: result.keyIds.map(keyId => keys.reveal(environment, keyId)),
+          apiKeys: result.keyIds.map((keyId, index) =>
+            keys.reveal(environment, { keyId, keyHash: result.keyHashes?.[index] }),
+          ),
           plan: result.plan,
           frequency: result.frequency,
           lastPaymentAt: new Date(result.lastPaymentAt),
@@ -215,8 +224,8 @@ export function createAgents({ db, clock, keys, credits }: AgentsOptions): Agent
         };
       },
       key(kind, environment, stored) {
-        const { customerId, keyId } = readResult(kind, stored);
-        return { agentId: formatAgentId(customerId), apiKey: keys.reveal(environment, keyId) };
+        const { customerId, ...key } = readResult(kind, stored);
+        return { agentId: formatAgentId(customerId), apiKey: keys.reveal(environment, key) };
       },
       topup(amountNanoUsd, stored) {
         const { creditLimitNanoUsd } = readResult('agent_topup', stored);

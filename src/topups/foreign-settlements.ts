@@ -14,6 +14,7 @@ import { comparePayments } from '../payments/same-payment.ts';
 import type { Environment } from '../ports/environment.ts';
 import type { Facilitator, VerifyResult } from '../ports/facilitator.ts';
 import type { ExactPayment } from '../ports/payment.ts';
+import { searchStart } from './search-start.ts';
 import type { Look, Settlement, SettlementNetwork } from './settlement.ts';
 
 /** One network on which we settle for others. */
@@ -45,8 +46,6 @@ export interface ForeignSettlements {
   /** The same payment by the same caller gets the same answer, by another one never a success. */
   settle(caller: string, payment: ExactPayment): Promise<ForeignOutcome>;
 }
-
-const HEAD_MARGIN_BLOCKS = 50n;
 
 /** Settles for others with the same steps as a top-up: verify, claim, store, send, prove; and never credits. */
 export function createForeignSettlements(deps: {
@@ -81,7 +80,8 @@ export function createForeignSettlements(deps: {
     const known = signed ? await answerKnown(caller, payment) : undefined;
     if (known) return known;
     const verdict = await verify(payment);
-    if (verdict.kind === 'valid') return (await answerKnown(caller, payment)) ?? accept(caller, payment);
+    if (verdict.kind === 'valid')
+      return (await answerKnown(caller, payment)) ?? accept(caller, payment, verdict.knownAt);
     if (verdict.kind === 'invalid') return { ...verdict, kind: 'refused' };
     return (await answerKnown(caller, payment)) ?? answerUsed(payment, verdict.reason);
   }
@@ -103,16 +103,20 @@ export function createForeignSettlements(deps: {
   async function answerUsed(payment: ExactPayment, reason: string): Promise<ForeignOutcome> {
     const { chain } = networkOf(payment).settlement;
     const fromBlock = chain.earliestSettlementBlock(await chain.currentBlock());
-    const proof = await chain.proveSettlement(payment, { transactions: [], fromBlock });
-    if (proof.kind === 'transferred') return { kind: 'duplicate', transaction: proof.transfer.transaction };
-    if (proof.kind !== 'impossible') return { kind: 'pending', transaction: undefined };
+    const proof = ofPayment(payment, await chain.proveSettlement(payment, { transactions: [], fromBlock }));
+    if (proof?.kind === 'transferred') return { kind: 'duplicate', transaction: proof.transfer.transaction };
+    if (proof?.kind !== 'impossible') return { kind: 'pending', transaction: undefined };
     return { kind: 'refused', reason, message: `the payment is spent already (${proof.reason})` };
   }
 
-  async function accept(caller: string, payment: ExactPayment): Promise<ForeignOutcome> {
+  async function accept(
+    caller: string,
+    payment: ExactPayment,
+    knownAt: bigint | undefined,
+  ): Promise<ForeignOutcome> {
     const { facilitator, environment, settlement: parts } = networkOf(payment);
     await facilitator.checkCapacity(payment.network);
-    const head = await parts.chain.currentBlock();
+    const fromBlock = await searchStart(parts.chain, payment, knownAt);
     const claim = await claimPayment(db, {
       identity: payment.identity,
       paymentId: newId(),
@@ -121,12 +125,7 @@ export function createForeignSettlements(deps: {
       cell: DEFAULT_CELL,
     });
     if (claim.accountId !== undefined) return { kind: 'duplicate', transaction: undefined };
-    const opened = {
-      paymentId: claim.paymentId,
-      caller,
-      signed: payment,
-      fromBlock: head > HEAD_MARGIN_BLOCKS ? head - HEAD_MARGIN_BLOCKS : 0n,
-    };
+    const opened = { paymentId: claim.paymentId, caller, signed: payment, fromBlock };
     if (!(await openForeignSettlement(db, { ...opened, environment }))) {
       return (await answerKnown(caller, payment)) ?? { kind: 'pending', transaction: undefined };
     }
@@ -143,10 +142,11 @@ export function createForeignSettlements(deps: {
   /** A permission that was not consumed stays good until it ends: somebody else can have sent it since. */
   async function lookAgain(stored: ForeignSettlement): Promise<ForeignOutcome | undefined> {
     const { paymentId, signed, transaction } = stored;
-    const proof = await settlement.look(networkOf(signed).settlement, stored, {
+    const look = await settlement.look(networkOf(signed).settlement, stored, {
       transactions: [],
       fromBlock: stored.fromBlock,
     });
+    const proof = ofPayment(signed, look);
     if (proof?.kind === 'transferred') return book(paymentId, proof, transaction);
     const isOnItsWay = !proof || proof.kind === 'confirming' || (proof.kind === 'unknown' && proof.used);
     return isOnItsWay ? { kind: 'pending', transaction } : undefined;
@@ -162,7 +162,7 @@ export function createForeignSettlements(deps: {
       const own = await facilitator.transactionsOf(paymentId, signed.network);
       transaction = result.kind === 'submitted' ? result.transaction : (own.live[0] ?? transaction);
       const proof = await settlement.awaitProof(stored, { transactions: own.live }, deps.settleWaitMs);
-      return await book(paymentId, proof, transaction);
+      return await book(paymentId, ofPayment(signed, proof), transaction);
     } catch {
       return { kind: 'pending', transaction };
     }
@@ -210,6 +210,17 @@ export function createForeignSettlements(deps: {
       await Promise.allSettled(running);
     },
   };
+}
+
+/**
+ * Whoever signs can sign two permissions of one name, over different amounts, and send the smaller one in between. The
+ * seller is promised the amount that was shown, and only who is credited by the transfer itself may take another one.
+ */
+function ofPayment(payment: ExactPayment, proof: Look | undefined): Look | undefined {
+  if (proof?.kind !== 'transferred') return proof;
+  const { transaction, amountBaseUnits } = proof.transfer;
+  if (amountBaseUnits === payment.amountBaseUnits) return proof;
+  return { kind: 'impossible', reason: 'used_elsewhere', transaction };
 }
 
 function rethrow(error: unknown): never {

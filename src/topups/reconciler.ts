@@ -4,6 +4,7 @@ import type { Payment } from '../payments/payment.ts';
 import { claimOpenPayments, expireLeases } from '../payments/payment-store.ts';
 import type { OwnTransactions } from '../ports/facilitator.ts';
 import type { Log } from '../ports/log.ts';
+import { createLanes, laneOf } from './lanes.ts';
 import { addTo, claimed, type Look, type OpenPayment, type Settlement, type Trace } from './settlement.ts';
 
 export interface ReconcilerDeps {
@@ -15,7 +16,9 @@ export interface ReconcilerDeps {
 }
 
 const CLAIM_LIMIT = 20;
-const CLAIM_LEASE_MS = 30_000;
+const MAX_PER_LANE = 20;
+/** Longer than the slowest work on one payment: two looks of ten seconds, a settle call of fifteen, and the watch. */
+const CLAIM_LEASE_MS = 60_000;
 /** How long one payment is watched in one round; it comes back in the next. */
 const WATCH_MS = 2_000;
 
@@ -26,6 +29,7 @@ const WATCH_MS = 2_000;
  */
 export function createReconciler(deps: ReconcilerDeps) {
   const { db, settlement, log } = deps;
+  const lanes = createLanes(MAX_PER_LANE);
   let loop: Loop | undefined;
 
   async function finish(cell: CellName, payment: Payment): Promise<void> {
@@ -54,39 +58,48 @@ export function createReconciler(deps: ReconcilerDeps) {
     }
   }
 
-  /** One round over all cells. @returns how many payments were looked at. */
-  async function runOnce(): Promise<number> {
-    let count = 0;
+  /** Takes on what is due in all cells. @returns the work on each payment, under way. */
+  async function takeDue(): Promise<Promise<void>[]> {
+    const works: Promise<void>[] = [];
     for (const cell of deps.cells) {
-      const payments = await claimOpenPayments(db, cell, { limit: CLAIM_LIMIT, leaseMs: CLAIM_LEASE_MS });
-      count += payments.length;
-      await Promise.all(
-        payments.map(payment =>
-          finish(cell, payment).catch((error: unknown) =>
-            log.error({ paymentId: payment.paymentId, err: error }, 'payment could not be reconciled'),
-          ),
-        ),
-      );
+      const options = { limit: CLAIM_LIMIT, leaseMs: CLAIM_LEASE_MS, without: lanes.full() };
+      for (const payment of await claimOpenPayments(db, cell, options)) {
+        const lane = laneOf({ network: payment.signed.network, facilitator: payment.facilitator });
+        works.push(lanes.start(lane, () => finishSafely(cell, payment)));
+      }
     }
-    return count;
+    return works;
+  }
+
+  function finishSafely(cell: CellName, payment: Payment): Promise<void> {
+    return finish(cell, payment).catch((error: unknown) =>
+      log.error({ paymentId: payment.paymentId, err: error }, 'payment could not be reconciled'),
+    );
   }
 
   return {
-    runOnce,
+    /** One round over all cells, to its end. @returns how many payments were looked at. */
+    async runOnce(): Promise<number> {
+      const works = await takeDue();
+      await Promise.all(works);
+      return works.length;
+    },
     /**
      * Starts the loop. Leases are ended first: what a crash of this process left open is nobody's work, and
-     * joining in on another replica's payment does no harm.
+     * joining in on another replica's payment does no harm: from the claim on it stays with its facilitator.
      */
     async start(): Promise<void> {
       for (const cell of deps.cells) await expireLeases(db, cell);
       loop = startLoop({
         intervalMs: deps.intervalMs,
-        round: runOnce,
+        // Not to its end: what is slow must not keep the rest from being taken on.
+        round: takeDue,
         onError: error => log.error({ err: error }, 'reconciler round failed'),
       });
     },
     async stop(): Promise<void> {
       await loop?.stop();
+      await lanes.drained();
     },
   };
 }

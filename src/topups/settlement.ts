@@ -6,7 +6,7 @@ import type { Clock } from '../lib/clock.ts';
 import { type DepthRule, depthFor } from '../lib/confirmations.ts';
 import { sleep, withDeadline } from '../lib/deadline.ts';
 import { baseUnitsToNano } from '../lib/money.ts';
-import type { Payment } from '../payments/payment.ts';
+import { type Payment, REFUSED } from '../payments/payment.ts';
 import {
   type Credit,
   creditPayment,
@@ -211,7 +211,7 @@ export function createSettlement({
   /** One transaction: the credit, and what its purchase does outside the cell. */
   async function book(payment: OpenPayment, order: NewCredit): Promise<Credit> {
     const { cell, purpose } = payment;
-    if (!purpose) return creditPayment(db, cell, order);
+    if (!purpose || purpose.kind === REFUSED) return creditPayment(db, cell, order);
     const effect = purposeEffects[purpose.kind];
     // Half a purchase would be lost for ever: a process that is set up for it has to do it.
     if (!effect) throw new Error(`this process cannot apply a purchase of kind ${purpose.kind}`);

@@ -1,15 +1,17 @@
-import { type Customer, resolveWallet } from '../customers/customers.ts';
+import type { Customer } from '../customers/customers.ts';
 import { asGatewayError, isConnectionLoss, isRefusedByLedger } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { GatewayError, unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
-import { isOpen, type Payment } from '../payments/payment.ts';
+import { isOpen, type Payment, type Purpose, REFUSED } from '../payments/payment.ts';
 import { claimPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
 import { countReverted, findPayment, moveToFacilitator, openPayment } from '../payments/payment-store.ts';
 import { comparePayments } from '../payments/same-payment.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
-import type { ExactPayment, PaymentKind } from '../ports/payment.ts';
+import { type ExactPayment, isSentByPayer, type PaymentKind } from '../ports/payment.ts';
+import { createOwners } from './owners.ts';
+import { searchStart } from './search-start.ts';
 import {
   addTo,
   claimed,
@@ -28,12 +30,10 @@ export interface TopupDeps {
   settleWaitMs: number;
 }
 
-/** Blocks before the one we see that a transfer could still appear in, when nodes disagree about the newest. */
-const HEAD_MARGIN_BLOCKS = 50n;
-
 /** The x402 code for a payment whose identity is that of another one, which differs in what was signed or by whom. */
 const NAME_IN_USE = {
   eip3009: 'invalid_exact_evm_nonce_already_used',
+  permit2: 'permit2_invalid_nonce',
   solana: 'invalid_exact_svm_payload_signature_invalid',
   tempo: 'verification-failed',
 } satisfies Record<PaymentKind, string>;
@@ -61,6 +61,7 @@ const LEASE_MARGIN_MS = 15_000;
  */
 export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<void> } {
   const { db, networks, settlement } = deps;
+  const { ownerOf, payerOf, claimantOf } = createOwners(db);
   const running = new Set<Promise<unknown>>();
 
   async function topUp(request: TopupRequest): Promise<TopupOutcome> {
@@ -75,7 +76,10 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       if (repeated) return repeated;
       await network.ready();
       const verdict = await network.facilitators.verify(payment);
-      if (verdict.kind === 'valid') return await accept(request, network, verdict.facilitator);
+      if (verdict.kind === 'valid') {
+        const fromBlock = await searchStart(network.chain, payment, verdict.knownAt);
+        return await accept(request, network, { facilitator: verdict.facilitator, fromBlock });
+      }
       // Used by ourselves in the meantime, perhaps. And a contract wallet may judge its signature differently now than
       // when it was accepted.
       const known = signed && verdict.kind !== 'already_used' ? undefined : await answerRepetition(request);
@@ -106,6 +110,8 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const fromBlock = network.chain.earliestSettlementBlock(await network.chain.currentBlock());
     const proof = await network.chain.proveSettlement(request.payment, { transactions: [], fromBlock });
     if (proof.kind === 'transferred') return acceptPublic(request, network, fromBlock);
+    // One node says that it is used, and the next, which lags behind, that it is not: its money may be with us.
+    if (proof.kind === 'unknown' && !proof.used) throw unavailable('a node that has seen the payment');
     const found = proof.kind === 'impossible' ? proof.reason : 'used too long ago to be found';
     return {
       kind: 'refused',
@@ -116,26 +122,21 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
 
   /**
    * What was on the chain before it was shown to us is public, signature and all, and says nothing about who shows
-   * it. The money is not refused: it is plain credit of the wallet that paid, whoever presents it for whatever purchase.
+   * it. The money is not refused: it is plain credit of the wallet that paid, whoever presents it for whatever purchase,
+   * or else of who claimed it while it was a secret.
    */
   async function acceptPublic(
     request: TopupRequest,
     network: SettlementNetwork,
     fromBlock: bigint,
   ): Promise<TopupOutcome> {
-    const { payment, environment, source, customer } = request;
-    const bare: TopupRequest = { payment, environment, source };
-    const owner = await ownerOf(bare);
-    const outcome = await accept(bare, network, SETTLED_BY_OTHERS, fromBlock);
-    const isTheirs = customer === undefined || customer.accountId === owner.accountId;
-    return outcome.kind === 'credited' && !isTheirs ? { kind: 'conflict', settled: true } : outcome;
-  }
-
-  /** Who is credited: the caller's customer where the dialect knows one, else the paying wallet's own. */
-  async function ownerOf({ customer, environment, payment }: TopupRequest): Promise<Customer> {
-    return (
-      customer ?? (await resolveWallet(db, { environment, network: payment.network, address: payment.payer }))
-    );
+    const { payment, environment, source } = request;
+    const customer = (await claimantOf(request)) ?? (await payerOf(request));
+    const plain: TopupRequest = { payment, environment, source, customer };
+    const outcome = await accept(plain, network, { facilitator: SETTLED_BY_OTHERS, fromBlock });
+    const isTheirs = request.customer === undefined || request.customer.accountId === customer.accountId;
+    if (outcome.kind !== 'credited' || isTheirs) return outcome;
+    return { kind: 'conflict', settled: true, isOfPayer: true };
   }
 
   /** Each reverted payment cost us gas, and a wallet can make its payments revert at will. */
@@ -144,34 +145,47 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     return reverted >= MAX_REVERTED;
   }
 
-  /** @param usedSince first block of a transfer that somebody else has sent already */
+  /**
+   * Who is credited and what is bought. What the rules forbid is not refused to a payer who has sent the money: it is
+   * credit then, and the operator is told.
+   */
+  async function prepare(
+    request: TopupRequest,
+  ): Promise<{ customer: Customer; purpose: Purpose | undefined }> {
+    const { payment, purchase } = request;
+    if (!purchase) return { customer: await ownerOf(request), purpose: undefined };
+    try {
+      return await purchase.prepare();
+    } catch (error) {
+      if (!isSentByPayer(payment) || !isRefusal(error)) throw error;
+      const customer = await (purchase.creditor?.() ?? ownerOf(request));
+      return { customer, purpose: { kind: REFUSED, terms: purchase.terms, reason: error.message } };
+    }
+  }
+
   async function accept(
     request: TopupRequest,
     network: SettlementNetwork,
-    facilitator: string,
-    usedSince?: bigint,
+    { facilitator, fromBlock }: Pick<OpenPayment, 'facilitator' | 'fromBlock'>,
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
-    const head = await network.chain.currentBlock();
-    const { customer: owner, purpose } = (await request.purchase?.prepare()) ?? {
-      customer: await ownerOf(request),
-      purpose: undefined,
-    };
-    if (usedSince === undefined && (await isOverBudget(payment, owner))) return OVER_BUDGET;
+    const isUsed = facilitator === SETTLED_BY_OTHERS;
+    const { customer: owner, purpose } = await prepare(request);
+    const isSent = isUsed || isSentByPayer(payment);
+    if (!isSent && (await isOverBudget(payment, owner))) return OVER_BUDGET;
     const claim = await claimPayment(db, {
       ...owner,
       identity: payment.identity,
       paymentId: newId(),
       environment,
     });
-    const margin = head > HEAD_MARGIN_BLOCKS ? head - HEAD_MARGIN_BLOCKS : 0n;
     const open: OpenPayment = {
       paymentId: claim.paymentId,
       cell: claim.cell,
       environment,
       signed: payment,
       purpose,
-      fromBlock: usedSince ?? margin,
+      fromBlock,
       facilitator,
       saidSettled: false,
     };
@@ -184,7 +198,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const created = await store(request, open, owner.accountId);
     if (created === 'unknown') return pending(claim.paymentId);
     if (!created) return inProgress(claim.paymentId);
-    return await settle(open, network, usedSince !== undefined);
+    return await settle(open, network, isUsed);
   }
 
   /**
@@ -258,7 +272,9 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   /** What became of a payment, for who may know it. */
   async function repeat(request: TopupRequest, claim: PaymentClaim, stored: Payment): Promise<TopupOutcome> {
     if (!(await isSameOrder(request, claim, stored))) {
-      return { kind: 'conflict', settled: !isOpen(stored) };
+      const isPublic = stored.facilitator === SETTLED_BY_OTHERS && stored.state === 'credited';
+      const isOfPayer = isPublic && claim.accountId === (await payerOf(request)).accountId;
+      return { kind: 'conflict', settled: !isOpen(stored), ...(isOfPayer && { isOfPayer }) };
     }
     const { paymentId } = stored;
     if (stored.state === 'credited') {
@@ -329,6 +345,11 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       await Promise.allSettled(running);
     },
   };
+}
+
+/** Whether the rules said no, and not a part that is down. */
+function isRefusal(error: unknown): error is GatewayError {
+  return error instanceof GatewayError && error.code !== 'unavailable' && error.code !== 'internal';
 }
 
 function pending(paymentId: string): TopupOutcome {

@@ -24,9 +24,11 @@ export interface Purchase {
    * Checks every rule of the business. Asked between verification and settlement, and not for a repetition, so
    * that nothing is refused after money moved and a lost answer can be had again.
    * @returns who is credited, and the purpose to store with the payment, of the same terms
-   * @throws GatewayError when the purchase is refused; no money moves then
+   * @throws GatewayError when the purchase is refused; no money moves then, unless the payer has sent it already
    */
   prepare(): Promise<{ customer: Customer; purpose: Purpose }>;
+  /** Who is credited when it is refused and the money has moved all the same; the paying wallet when absent. */
+  creditor?(): Promise<Customer>;
 }
 
 /** Everything a top-up can come to; each dialect renders it in its own bytes. */
@@ -52,8 +54,12 @@ export type TopupOutcome =
   | { kind: 'failed'; paymentId: string; reason: string; transaction: string | undefined }
   /** Refused before anything was sent; `reason` is an x402 error code. */
   | { kind: 'refused'; reason: string; message: string }
-  /** The payment belongs to another account; `settled` tells whether its outcome is known. */
-  | { kind: 'conflict'; settled: boolean };
+  /**
+   * The payment belongs to another account; `settled` tells whether its outcome is known. `isOfPayer`: it was on the
+   * chain before anybody showed it, so its money is plain credit of the wallet that paid. That follows from the chain
+   * and our rules, so it may be told.
+   */
+  | { kind: 'conflict'; settled: boolean; isOfPayer?: boolean };
 
 export interface Topups {
   /** @throws GatewayError `unavailable` when a part is down and nothing was submitted. */
@@ -84,5 +90,7 @@ export interface PaymentOption {
   maxTimeoutSeconds: number;
   /** What a client needs to sign, e.g. the EIP-712 name and version of the token. */
   extra: Record<string, string>;
+  /** Permit2 transfers are taken besides EIP-3009; `sponsored`: we pay for the payer's allowance. */
+  permit2?: { sponsored: boolean };
   solana?: SolanaTerms;
 }

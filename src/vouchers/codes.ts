@@ -19,8 +19,15 @@ export function hashVoucherCode(text: string): Buffer | undefined {
 const LETTERS = '0123456789abcdefghijklmnopqrstuvwxyz';
 const TRANSACTION_LENGTH = 20;
 
+const TRANSACTION_ID = /^txn_[0-9a-z]{20}$/;
+
 /** `txn_` and 20 digits and small letters. */
 export function mintTransactionId(): string {
   const letters = Array.from({ length: TRANSACTION_LENGTH }, () => LETTERS[randomInt(LETTERS.length)]);
   return `txn_${letters.join('')}`;
+}
+
+/** Whether a text can be the id of a transaction at all. */
+export function isTransactionId(text: string): boolean {
+  return TRANSACTION_ID.test(text);
 }

@@ -13,6 +13,7 @@ import { type Delivered, deliverTopup, HoldLostError } from './deliver.ts';
 import { topupPayload } from './event-payload.ts';
 import { readSenderWallet, setBalanceAlert } from './sender-wallet.ts';
 import {
+  type Acceptance,
   acceptTopup,
   claimDueTopups,
   deleteOldAnswers,
@@ -21,6 +22,7 @@ import {
   listTopups,
   type OwnedTopup,
   postponeTopup,
+  readAnswer,
   storeAnswer,
 } from './topup-store.ts';
 import type {
@@ -37,8 +39,10 @@ export interface SentTopupDeps {
   pool: Pool;
   cells: readonly CellName[];
   sealer: Sealer;
-  /** Who delivers in each environment. */
-  providers: Readonly<Record<Environment, DeliveryProvider>>;
+  /** Who delivers what is sent now, in each environment. */
+  current: Readonly<Record<Environment, DeliveryProvider>>;
+  /** Everybody who may hold top-ups that were sent before: each is asked about its own alone. */
+  providers: readonly DeliveryProvider[];
   /** The customer of an account, whose wallet is topped up when no recipient is named. */
   ownerOf: (accountId: bigint) => Promise<string>;
   log: Log;
@@ -57,16 +61,26 @@ const MAX_FORGET_BATCHES = 1_000;
 
 /** The life of a top-up: accepted with a hold, then delivered, failed or cancelled, once. */
 export function createSentTopups(deps: SentTopupDeps): SentTopups & {
-  /** One round of the worker: brings what is due to its end. */
-  deliverDue(): Promise<void>;
+  /** Rounds of workers that bring what is due to its end; no provider holds up the top-ups of another. */
+  deliverDue: readonly (() => Promise<void>)[];
   forgetOldAnswers(): Promise<void>;
 } {
-  const { pool, sealer, providers, log } = deps;
+  const { pool, sealer, log } = deps;
+  const providers = new Map(deps.providers.map(provider => [provider.name, provider]));
 
   /** @returns what the provider says, or that it is not known when it broke its promise not to throw */
   async function ask(topup: OwnedTopup, ageMs: number): Promise<DeliveryOutcome> {
+    const provider = providers.get(topup.provider);
+    if (!provider) {
+      const { transactionId } = topup;
+      log.error(
+        { transactionId, provider: topup.provider },
+        'a top-up’s delivery provider is not configured',
+      );
+      return { kind: 'pending', retryAfterMs: LEASE_MS };
+    }
     try {
-      return await providers[topup.environment].deliver({ ...topup, ageMs });
+      return await provider.deliver({ ...topup, ageMs });
     } catch (error) {
       log.error({ transactionId: topup.transactionId, err: error }, 'a delivery provider failed');
       return { kind: 'pending', retryAfterMs: LEASE_MS };
@@ -87,8 +101,9 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
   ): Promise<Delivered | undefined> {
     const outcome = await ask(topup, ageMs);
     if (outcome.kind === 'delivered') {
+      const { newBalanceNanoUsd } = outcome;
       try {
-        return await deliverTopup(pool, sealer, cell, topup, owner);
+        return await deliverTopup(pool, sealer, cell, { topup, owner, newBalanceNanoUsd });
       } catch (error) {
         if (!(error instanceof HoldLostError)) throw error;
         await fail(cell, topup, 'timeout');
@@ -110,7 +125,7 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
     idempotency: Idempotency | undefined,
   ): Promise<SendOutcome> {
     const { cell, customerId } = sender.customer;
-    const provider = providers[sender.environment];
+    const provider = deps.current[sender.environment];
     const fresh = { topupId: newId(), transactionId: mintTransactionId() };
     const accepted = await acceptTopup(
       pool,
@@ -120,7 +135,7 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
     );
     if (accepted.outcome === 'cap') return { kind: 'over_cap' };
     if (accepted.outcome === 'insufficient') return { kind: 'insufficient' };
-    if (accepted.outcome !== 'accepted') return answerKnown(sender, accepted);
+    if (accepted.outcome !== 'accepted') return answerKnown(sender, accepted, idempotency?.key);
     const walletNanoUsd = BigInt(accepted.available ?? '0');
     const topup = await findTopup(pool, sealer, sender, fresh);
     assert(topup, 'an accepted top-up is there');
@@ -142,13 +157,13 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
   /** The answer to a call whose name, or whose reference, was used before. */
   async function answerKnown(
     sender: TopupSender,
-    known: Awaited<ReturnType<typeof acceptTopup>>,
+    known: Acceptance,
+    idempotencyKey = '',
   ): Promise<SendOutcome> {
     if (known.outcome === 'repeated') {
       if (!known.same_request) return { kind: 'key_reused' };
-      if (known.status !== null && known.body !== null) {
-        return { kind: 'answered', answer: { status: known.status, body: known.body } };
-      }
+      const answer = readAnswer(sealer, sender, idempotencyKey, known);
+      if (answer) return { kind: 'answered', answer };
       if (Number(known.age_ms) < CALL_LEASE_MS) return { kind: 'in_progress' };
     }
     const topup = await findTopup(pool, sealer, sender, { topupId: known.existing ?? '' });
@@ -183,8 +198,11 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
     return { kind: 'cancelled', topup: now, walletNanoUsd: await availableOf(sender) };
   }
 
-  async function deliverDueIn(cell: CellName): Promise<void> {
-    const due = await claimDueTopups(pool, sealer, cell, { limit: CLAIM_LIMIT, leaseMs: LEASE_MS });
+  /** @param provider undefined for the top-ups of those who are not here any more */
+  async function deliverDueIn(cell: CellName, provider: string | undefined): Promise<void> {
+    const known = [...providers.keys()];
+    const order = { provider, known, limit: CLAIM_LIMIT, leaseMs: LEASE_MS };
+    const due = await claimDueTopups(pool, sealer, cell, order);
     await Promise.all(
       due.map(async ({ topup, ageMs }) => {
         const owner = await deps.ownerOf(topup.accountId);
@@ -197,15 +215,15 @@ export function createSentTopups(deps: SentTopupDeps): SentTopups & {
 
   return {
     send: (sender, order, idempotency) => orUnavailable(send(sender, order, idempotency)),
-    rememberAnswer: (sender, key, answer) => orUnavailable(storeAnswer(pool, sender, key, answer)),
+    rememberAnswer: (sender, key, answer) => orUnavailable(storeAnswer(pool, sealer, sender, key, answer)),
     cancel: (sender, name) => orUnavailable(cancel(sender, name)),
     find: (sender, name) => orUnavailable(findTopup(pool, sealer, sender, name)),
     list: (sender, { limit, before }) => orUnavailable(listTopups(pool, sealer, sender, { limit, before })),
     wallet: sender => orUnavailable(readSenderWallet(pool, sender)),
     setAlert: (sender, below) => orUnavailable(setBalanceAlert(pool, sender, below)),
-    async deliverDue() {
-      for (const cell of deps.cells) await deliverDueIn(cell);
-    },
+    deliverDue: [...providers.keys(), undefined].map(provider => async () => {
+      for (const cell of deps.cells) await deliverDueIn(cell, provider);
+    }),
     async forgetOldAnswers() {
       for (const cell of deps.cells) {
         for (let batch = 0; batch < MAX_FORGET_BATCHES; batch += 1) {

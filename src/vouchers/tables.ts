@@ -84,6 +84,7 @@ export function topupTables(cell: CellName) {
       topupId: uuid('topup_id').notNull(),
       environment: text('environment').notNull(),
       amount: int8('amount').notNull(),
+      promotional: int8('promotional').notNull().default(0n),
       walletAccountId: int8('wallet_account_id').notNull(),
       walletCell: text('wallet_cell').notNull(),
       createdAt: createdAt(),

@@ -4,6 +4,7 @@ import type { Sealer } from '../lib/sealed.ts';
 import type { FailureReason } from '../ports/delivery-provider.ts';
 import type { Environment } from '../ports/environment.ts';
 import { sealContext } from '../webhooks/events.ts';
+import { isTransactionId } from './codes.ts';
 import type {
   Idempotency,
   SendOrder,
@@ -27,6 +28,7 @@ export interface TopupRow {
   reference: string | null;
   metadata: Record<string, string>;
   provider: string;
+  asked: boolean;
   state: TopupState;
   failure_reason: FailureReason | null;
   voucher: string | null;
@@ -36,11 +38,16 @@ export interface TopupRow {
 }
 
 /** A top-up together with whose it is and who delivers it. */
-export type OwnedTopup = SentTopup & { accountId: bigint; provider: string };
+export type OwnedTopup = SentTopup & {
+  accountId: bigint;
+  provider: string;
+  /** Whether somebody outside delivers it. */
+  isOutside: boolean;
+};
 
 const COLUMNS =
   'topup_id, transaction_id, account_id, environment, platform, amount, recipient_email, reference, metadata, ' +
-  'provider, state, failure_reason, voucher, new_balance, created_at, updated_at';
+  'provider, asked, state, failure_reason, voucher, new_balance, created_at, updated_at';
 
 export function toTopup(row: TopupRow, sealer: Sealer): OwnedTopup {
   const context = sealContext(row.environment, row.transaction_id);
@@ -55,6 +62,7 @@ export function toTopup(row: TopupRow, sealer: Sealer): OwnedTopup {
     reference: row.reference ?? undefined,
     metadata: row.metadata,
     provider: row.provider,
+    isOutside: row.asked,
     state: row.state,
     failureReason: row.failure_reason ?? undefined,
     voucherCode: row.voucher === null ? undefined : sealer.open(row.voucher, context),
@@ -71,6 +79,7 @@ export interface Acceptance {
   existing: string | null;
   same_request: boolean | null;
   status: number | null;
+  /** Sealed. */
   body: string | null;
   age_ms: string | null;
 }
@@ -110,18 +119,36 @@ export async function acceptTopup(
   return rows[0];
 }
 
+/** What a stored answer belongs to (see `lib/sealed.ts`): it holds the code, which is money. */
+function answerContext({ keyId }: TopupSender, idempotencyKey: string): string {
+  return `answer ${keyId} ${idempotencyKey}`;
+}
+
+/** The answer that was stored for a call; undefined while there is none. */
+export function readAnswer(
+  sealer: Sealer,
+  sender: TopupSender,
+  idempotencyKey: string,
+  { status, body }: Acceptance,
+): StoredAnswer | undefined {
+  if (status === null || body === null) return undefined;
+  return { status, body: sealer.open(body, answerContext(sender, idempotencyKey)) };
+}
+
 /** Stores the first answer to a call; a later one changes nothing. */
 export async function storeAnswer(
   db: Queryable,
-  { keyId, customer: { cell } }: TopupSender,
+  sealer: Sealer,
+  sender: TopupSender,
   idempotencyKey: string,
   { status, body }: StoredAnswer,
 ): Promise<void> {
+  const { cell } = sender.customer;
   await db.query({
     name: `${cell}.store_topup_answer`,
     text: `UPDATE "${cell}".topup_call SET status = $3, body = $4
            WHERE key_id = $1 AND idempotency_key = $2 AND status IS NULL`,
-    values: [keyId, idempotencyKey, status, body],
+    values: [sender.keyId, idempotencyKey, status, sealer.seal(body, answerContext(sender, idempotencyKey))],
   });
 }
 
@@ -132,6 +159,7 @@ export async function findTopup(
   { customer: { cell, accountId } }: TopupSender,
   name: TopupName | { topupId: string },
 ): Promise<OwnedTopup | undefined> {
+  if ('transactionId' in name && !isTransactionId(name.transactionId)) return undefined;
   const [column, value] =
     'topupId' in name
       ? ['topup_id', name.topupId]
@@ -165,14 +193,15 @@ export async function listTopups(
 }
 
 /**
- * Takes pending top-ups whose time has come, so that no other worker has them for `leaseMs`.
+ * Takes pending top-ups of one provider whose time has come, so that no other worker has them for `leaseMs`; of
+ * all providers but the known ones where none is named.
  * @returns them with their age by the database's clock
  */
 export async function claimDueTopups(
   db: Queryable,
   sealer: Sealer,
   cell: CellName,
-  options: { limit: number; leaseMs: number },
+  options: { provider: string | undefined; known: readonly string[]; limit: number; leaseMs: number },
 ): Promise<{ topup: OwnedTopup; ageMs: number }[]> {
   const { rows } = await db.query<TopupRow & { age_ms: string }>({
     name: `${cell}.claim_due_topups`,
@@ -180,9 +209,10 @@ export async function claimDueTopups(
            SET due_at = clock_timestamp() + $2 * interval '1 ms', attempts = attempts + 1
            WHERE topup_id IN (
              SELECT topup_id FROM "${cell}".topup WHERE state = 'pending' AND due_at <= clock_timestamp()
+               AND CASE WHEN $3::text IS NULL THEN provider <> ALL ($4::text[]) ELSE provider = $3 END
              ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
            RETURNING ${COLUMNS}, floor(extract(epoch FROM clock_timestamp() - created_at) * 1000)::bigint AS age_ms`,
-    values: [options.limit, options.leaseMs],
+    values: [options.limit, options.leaseMs, options.provider ?? null, options.known],
   });
   return rows.map(row => ({ topup: toTopup(row, sealer), ageMs: Number(row.age_ms) }));
 }

@@ -1,7 +1,9 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
+import type { At } from './at.ts';
 import type { Endpoint } from './endpoints.ts';
 import type { StoredEvent } from './events.ts';
 import { type EventRow, toEvent } from './outbox.ts';
+import type { Allowance } from './slots.ts';
 
 /** Statements on the deliveries of one cell that the dispatcher needs; the log is in `delivery-log.ts`. */
 
@@ -20,29 +22,37 @@ export interface Attempt {
 export interface ClaimedDelivery {
   deliveryId: string;
   endpointId: string;
+  /** Whose endpoint it is: an account, or the operator of an environment. */
+  owner: string;
   /** Attempts made before. */
   attempts: number;
   event: StoredEvent;
 }
 
-/** The moment of a claim or a result: the database's own clock unless a test says otherwise. */
-export interface At {
-  now?: Date | undefined;
+export interface NewDelivery {
+  deliveryId: string;
+  eventId: string;
+  endpoint: Endpoint;
+  replayOf?: string;
+  /** Before the first attempt. */
+  waitMs: number;
 }
 
-/** Queues an event for each endpoint that wants it, due at once. */
+/** Queues an event for each endpoint that wants it. */
 export async function insertDeliveries(
   db: Queryable,
   cell: CellName,
-  deliveries: readonly { deliveryId: string; eventId: string; endpoint: Endpoint; replayOf?: string }[],
+  deliveries: readonly NewDelivery[],
   at: At = {},
 ): Promise<void> {
   await db.query({
     name: `${cell}.insert_deliveries`,
     text: `INSERT INTO "${cell}".webhook_delivery
              (delivery_id, event_id, environment, endpoint_id, account_id, replay_of, due_at)
-           SELECT *, coalesce($7, clock_timestamp())
-           FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::uuid[])`,
+           SELECT id, event, environment, endpoint, account, replayed,
+             coalesce($8, clock_timestamp()) + wait_ms * interval '1 ms'
+           FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::uuid[], $7::bigint[])
+             d(id, event, environment, endpoint, account, replayed, wait_ms)`,
     values: [
       deliveries.map(each => each.deliveryId),
       deliveries.map(each => each.eventId),
@@ -50,37 +60,37 @@ export async function insertDeliveries(
       deliveries.map(each => each.endpoint.endpointId),
       deliveries.map(each => each.endpoint.accountId ?? null),
       deliveries.map(each => each.replayOf ?? null),
+      deliveries.map(each => each.waitMs),
       at.now ?? null,
     ],
   });
 }
 
 export interface Claim extends At {
-  /** Deliveries at most. */
-  limit: number;
   /** After this a claimed delivery that has no result is attempted again. */
   leaseMs: number;
-  /** How many more each endpoint may have: `defaultSlots`, or what is named here. */
-  defaultSlots: number;
-  slots: ReadonlyMap<string, number>;
+  allowance: Allowance;
 }
 
 interface ClaimedRow extends EventRow {
   delivery_id: string;
   endpoint_id: string;
+  owner: string;
   made: number;
 }
 
 /**
  * Takes deliveries whose time has come, from the head of every endpoint's own queue, so that one endpoint's
  * thousands do not stand before another's one. The recursion walks from endpoint to endpoint along the index
- * of the queues; what another replica is taking is skipped.
+ * of the queues; what another replica is taking is skipped. What the heads have together is cut down to the
+ * allowance: first the slow endpoints as such, then each owner, then all.
  */
 export async function claimDeliveries(
   db: Queryable,
   cell: CellName,
-  claim: Claim,
+  { allowance, leaseMs, now }: Claim,
 ): Promise<ClaimedDelivery[]> {
+  const endpoints = [...allowance.endpoints];
   const { rows } = await db.query<ClaimedRow>({
     name: `${cell}.claim_deliveries`,
     text: `WITH RECURSIVE waiting AS (
@@ -91,36 +101,51 @@ export async function claimDeliveries(
                      WHERE d.state = 'pending' AND d.endpoint_id > w.endpoint_id
                      ORDER BY d.endpoint_id LIMIT 1)
              FROM waiting w WHERE w.endpoint_id IS NOT NULL
-           ), chosen AS MATERIALIZED (
-             SELECT head.delivery_id
+           ), due AS (
+             SELECT head.*, coalesce(s.is_slow, false) AS is_slow,
+               row_number() OVER (PARTITION BY coalesce(s.is_slow, false) ORDER BY head.due_at) AS of_pace
              FROM waiting w
-             LEFT JOIN unnest($3::uuid[], $4::int[]) s(endpoint_id, slots) ON s.endpoint_id = w.endpoint_id
+             LEFT JOIN unnest($3::uuid[], $4::int[], $5::boolean[]) s(endpoint_id, free, is_slow)
+               ON s.endpoint_id = w.endpoint_id
              CROSS JOIN LATERAL (
-               SELECT d.delivery_id, d.due_at FROM "${cell}".webhook_delivery d
+               SELECT d.delivery_id, d.due_at, coalesce(d.account_id::text, d.environment) AS owner
+               FROM "${cell}".webhook_delivery d
                WHERE d.state = 'pending' AND d.endpoint_id = w.endpoint_id
-                 AND d.due_at <= coalesce($6, clock_timestamp())
-               ORDER BY d.due_at LIMIT coalesce(s.slots, $5) FOR NO KEY UPDATE SKIP LOCKED) head
-             ORDER BY head.due_at LIMIT $1
+                 AND d.due_at <= coalesce($11, clock_timestamp())
+               ORDER BY d.due_at LIMIT coalesce(s.free, $6) FOR NO KEY UPDATE SKIP LOCKED) head
+           ), owned AS (
+             SELECT due.*, row_number() OVER (PARTITION BY owner ORDER BY due_at) AS of_owner
+             FROM due WHERE NOT is_slow OR of_pace <= $7
+           ), chosen AS MATERIALIZED (
+             SELECT delivery_id, owner FROM owned
+             LEFT JOIN unnest($8::text[], $9::int[]) o(owner, free) USING (owner)
+             WHERE of_owner <= coalesce(o.free, $10) ORDER BY due_at LIMIT $1
            ), taken AS (
              UPDATE "${cell}".webhook_delivery d
-             SET in_flight = true, due_at = coalesce($6, clock_timestamp()) + $2 * interval '1 ms'
+             SET in_flight = true, due_at = coalesce($11, clock_timestamp()) + $2 * interval '1 ms'
              FROM chosen WHERE d.delivery_id = chosen.delivery_id
-             RETURNING d.delivery_id, d.endpoint_id, jsonb_array_length(d.attempts) AS made, d.event_id
+             RETURNING d.delivery_id, d.endpoint_id, chosen.owner, jsonb_array_length(d.attempts) AS made, d.event_id
            )
-           SELECT t.delivery_id, t.endpoint_id, t.made, o.* FROM taken t
+           SELECT t.delivery_id, t.endpoint_id, t.owner, t.made, o.* FROM taken t
            JOIN "${cell}".outbox o ON o.event_id = t.event_id`,
     values: [
-      claim.limit,
-      claim.leaseMs,
-      [...claim.slots.keys()],
-      [...claim.slots.values()],
-      claim.defaultSlots,
-      claim.now ?? null,
+      allowance.total,
+      leaseMs,
+      endpoints.map(([id]) => id),
+      endpoints.map(([, { free }]) => free),
+      endpoints.map(([, { isSlow }]) => isSlow),
+      allowance.perEndpoint,
+      allowance.slow,
+      [...allowance.owners.keys()],
+      [...allowance.owners.values()],
+      allowance.perOwner,
+      now ?? null,
     ],
   });
   return rows.map(row => ({
     deliveryId: row.delivery_id,
     endpointId: row.endpoint_id,
+    owner: row.owner,
     attempts: row.made,
     event: toEvent(row),
   }));

@@ -5,30 +5,23 @@ import { type Loop, startLoop } from '../lib/loop.ts';
 import type { Sealer } from '../lib/sealed.ts';
 import type { Log } from '../ports/log.ts';
 import type { Outbound, OutboundResult } from '../ports/outbound.ts';
+import type { At } from './at.ts';
 import { ATTEMPT_TIMEOUT_MS, attemptDelivery } from './attempt.ts';
 import {
-  type At,
   type Attempt,
   type AttemptResult,
   type ClaimedDelivery,
   claimDeliveries,
   dropPending,
 } from './deliveries.ts';
-import {
-  deactivateEndpoint,
-  type EndpointKind,
-  readSigningEndpoints,
-  type SigningEndpoint,
-} from './endpoints.ts';
+import { deactivateEndpoint, readSigningEndpoints, type SigningEndpoint } from './endpoints.ts';
 import { isoSeconds, renderEvent, sealContext } from './events.ts';
 import { fanOut } from './fan-out.ts';
 import { deleteOldEvents } from './outbox.ts';
 import { createResultWriter } from './result-writer.ts';
+import { type RetrySchedules, waitBefore } from './schedule.ts';
 import { secretContext } from './secrets.ts';
 import { createSlots } from './slots.ts';
-
-/** When each kind of endpoint is tried: seconds to wait before each attempt, from the end of the last one. */
-export type RetrySchedules = Readonly<Record<EndpointKind, readonly number[]>>;
 
 export interface DispatcherDeps {
   pool: Pool;
@@ -41,6 +34,9 @@ export interface DispatcherDeps {
   /** Moves the database's clock in tests; due times are the database's otherwise. */
   at?: () => At;
 }
+
+/** `internal`: the attempt failed before anybody was called, for instance because the secret cannot be opened. */
+type AttemptOutcome = OutboundResult | { kind: 'failed'; error: 'internal' };
 
 /** Longer than an attempt can take with its storing; a process that died had its deliveries for so long. */
 const LEASE_MS = ATTEMPT_TIMEOUT_MS + 20_000;
@@ -85,10 +81,20 @@ export function createDispatcher(deps: DispatcherDeps) {
       });
     }
 
+    /** @returns what came of it; an attempt that we could not make has failed, and is counted as any other */
+    async function tryAttempt(delivery: ClaimedDelivery, endpoint: SigningEndpoint): Promise<AttemptOutcome> {
+      try {
+        return await attempt(delivery, endpoint);
+      } catch (error) {
+        log.error({ deliveryId: delivery.deliveryId, err: error }, 'a webhook could not be attempted');
+        return { kind: 'failed', error: 'internal' };
+      }
+    }
+
     async function deliver(delivery: ClaimedDelivery, endpoint: SigningEndpoint | undefined): Promise<void> {
       const { deliveryId, endpointId } = delivery;
-      slots.start(endpointId);
-      let timedOut = false;
+      const endAttempt = slots.start(delivery);
+      let heldMs = 0;
       try {
         if (!endpoint?.active) {
           await writer.write({ deliveryId, state: 'failed', attempt: undefined, waitMs: 0 });
@@ -96,40 +102,38 @@ export function createDispatcher(deps: DispatcherDeps) {
         }
         const startedAtMs = clock.nowMs();
         const started = performance.now();
-        const result = await attempt(delivery, endpoint);
-        timedOut = result.kind === 'failed' && result.error === 'timeout';
-        const made = describeAttempt(delivery, result, startedAtMs, performance.now() - started);
+        const outcome = await tryAttempt(delivery, endpoint);
+        heldMs = performance.now() - started;
+        const made = describeAttempt(delivery, outcome, startedAtMs, heldMs);
         await writer.write(judge(deliveryId, made, deps.schedules[endpoint.kind]));
         if (made.http_status === GONE) await closeEndpoint(endpointId);
       } catch (error) {
-        log.error({ deliveryId, err: error }, 'a webhook could not be attempted');
+        // The delivery has its result. The next one to this endpoint is told the same and closes it.
+        log.error({ endpointId, err: error }, 'a webhook that is gone could not be closed');
       } finally {
-        slots.end(endpointId, timedOut);
+        endAttempt(heldMs);
       }
     }
 
-    /** Claims what is due and starts it. @returns how many deliveries were started */
-    async function startDue(): Promise<number> {
-      const limit = slots.free();
-      if (limit <= 0) return 0;
-      const claimed = await claimDeliveries(pool, cell, {
-        limit,
-        leaseMs: LEASE_MS,
-        defaultSlots: slots.perEndpoint,
-        slots: slots.taken(),
-        ...at(),
-      });
-      if (claimed.length === 0) return 0;
-      const endpoints = await readSigningEndpoints(pool, [...new Set(claimed.map(each => each.endpointId))]);
+    /** Claims what is due and starts it. */
+    async function startDue(): Promise<void> {
+      const allowance = slots.allowance();
+      if (allowance.total === 0) return;
+      const claimed = await claimDeliveries(pool, cell, { allowance, leaseMs: LEASE_MS, ...at() });
+      if (claimed.length === 0) return;
+      const endpoints = await readSigningEndpoints(
+        pool,
+        claimed.map(each => each.endpointId),
+        at(),
+      );
       for (const delivery of claimed) {
         const work = deliver(delivery, endpoints.get(delivery.endpointId));
         underWay.add(work);
         void work.finally(() => underWay.delete(work));
       }
-      return claimed.length;
     }
 
-    return { startDue, fanOut: () => fanOut(pool, cell, at()) };
+    return { startDue, fanOut: () => fanOut(pool, cell, deps.schedules, at()) };
   }
 
   /** A receiver that says it is gone is not asked again, not even about what waits for it. */
@@ -159,13 +163,6 @@ export function createDispatcher(deps: DispatcherDeps) {
       for (const loop of loops) await loop.stop();
       await Promise.all(underWay);
     },
-    /** One round by hand: everything that is due is attempted when it resolves. */
-    async runOnce(): Promise<void> {
-      for (const dispatcher of dispatchers) {
-        while ((await dispatcher.fanOut()) > 0);
-        while ((await dispatcher.startDue()) > 0) await Promise.all(underWay);
-      }
-    },
     /** Deletes events and deliveries that are older than the log reaches back. */
     async forgetOldEvents(): Promise<void> {
       for (const cell of deps.cells) {
@@ -180,16 +177,16 @@ export function createDispatcher(deps: DispatcherDeps) {
 
 function describeAttempt(
   delivery: ClaimedDelivery,
-  result: OutboundResult,
+  outcome: AttemptOutcome,
   startedAtMs: number,
   durationMs: number,
 ): Attempt {
   return {
     n: delivery.attempts + 1,
     at: isoSeconds(new Date(startedAtMs)),
-    http_status: result.kind === 'answered' ? result.status : null,
+    http_status: outcome.kind === 'answered' ? outcome.status : null,
     duration_ms: Math.round(durationMs),
-    error: result.kind === 'failed' ? result.error : null,
+    error: outcome.kind === 'failed' ? outcome.error : null,
   };
 }
 
@@ -197,7 +194,7 @@ function describeAttempt(
 function judge(deliveryId: string, attempt: Attempt, schedule: readonly number[]): AttemptResult {
   const status = attempt.http_status ?? 0;
   if (status >= 200 && status < 300) return { deliveryId, state: 'succeeded', attempt, waitMs: 0 };
-  const waitSeconds = status === GONE ? undefined : schedule[attempt.n];
-  if (waitSeconds === undefined) return { deliveryId, state: 'failed', attempt, waitMs: 0 };
-  return { deliveryId, state: 'pending', attempt, waitMs: waitSeconds * 1000 };
+  const waitMs = status === GONE ? undefined : waitBefore(attempt.n + 1, schedule);
+  if (waitMs === undefined) return { deliveryId, state: 'failed', attempt, waitMs: 0 };
+  return { deliveryId, state: 'pending', attempt, waitMs };
 }

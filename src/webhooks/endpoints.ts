@@ -1,5 +1,6 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
 import type { Environment } from '../ports/environment.ts';
+import type { At } from './at.ts';
 import type { WaitingEvent } from './outbox.ts';
 
 /** Who an endpoint belongs to: a customer, or the operator of the gateway. */
@@ -45,8 +46,9 @@ interface SigningRow extends EndpointRow {
 }
 
 const COLUMNS = 'endpoint_id, environment, kind, account_id, url, events, active, created_at';
+/** `$2` is the moment of the claim; the database's own when null. */
 const SIGNING_COLUMNS = `${COLUMNS}, secret,
-  CASE WHEN previous_secret_until > now() THEN previous_secret END AS previous_secret`;
+  CASE WHEN previous_secret_until > coalesce($2, now()) THEN previous_secret END AS previous_secret`;
 
 /** The rows of one owner. `$1` is the environment and `$2` the account, null for the operator. */
 const OWNED = 'environment = $1 AND account_id IS NOT DISTINCT FROM $2';
@@ -75,7 +77,20 @@ const toSigning = (row: SigningRow): SigningEndpoint => ({
   previousSecret: row.previous_secret ?? undefined,
 });
 
-/** Stores an endpoint. @returns undefined when its owner has `max` already. */
+/**
+ * Lets one caller at a time add to an owner's endpoints, until the transaction ends: each counts what the ones
+ * before have stored. The operator has no row that could be locked.
+ */
+export async function lockEndpointsOf(db: Queryable, owner: EndpointOwner): Promise<void> {
+  const name = owner.kind === 'operator' ? 'operator' : owner.customerId;
+  await db.query({
+    name: 'directory.lock_webhook_endpoints',
+    text: `SELECT pg_advisory_xact_lock(hashtextextended('webhook endpoints ' || $1, 0))`,
+    values: [`${owner.environment} ${name}`],
+  });
+}
+
+/** Stores an endpoint. The caller has locked its owner's. @returns undefined when there are `max` already. */
 export async function insertEndpoint(
   db: Queryable,
   owner: EndpointOwner,
@@ -180,11 +195,12 @@ export async function deactivateEndpoint(db: Queryable, endpointId: string): Pro
 export async function readSigningEndpoints(
   db: Queryable,
   endpointIds: readonly string[],
+  at: At = {},
 ): Promise<ReadonlyMap<string, SigningEndpoint>> {
   const { rows } = await db.query<SigningRow>({
     name: 'directory.read_signing_endpoints',
     text: `SELECT ${SIGNING_COLUMNS} FROM directory.webhook_endpoint WHERE endpoint_id = ANY ($1)`,
-    values: [endpointIds],
+    values: [endpointIds, at.now ?? null],
   });
   return new Map(rows.map(row => [row.endpoint_id, toSigning(row)]));
 }

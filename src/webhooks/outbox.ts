@@ -105,7 +105,11 @@ export async function markFannedOut(
   });
 }
 
-/** Deletes up to `limit` events of more than so many days ago, with their deliveries. @returns how many. */
+/**
+ * Deletes up to `limit` events of more than so many days ago, with their deliveries. One that is still to be
+ * attempted keeps its event, however long its schedule is.
+ * @returns how many
+ */
 export async function deleteOldEvents(
   db: Queryable,
   cell: CellName,
@@ -114,9 +118,11 @@ export async function deleteOldEvents(
   const result = await db.query({
     name: `${cell}.delete_old_events`,
     text: `DELETE FROM "${cell}".outbox WHERE event_id IN (
-             SELECT event_id FROM "${cell}".outbox
+             SELECT event_id FROM "${cell}".outbox o
              WHERE created_at < now() - $1 * interval '1 day' AND fanned_out_at IS NOT NULL
-             ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+               AND NOT EXISTS (SELECT FROM "${cell}".webhook_delivery d
+                               WHERE d.event_id = o.event_id AND d.state = 'pending')
+             ORDER BY created_at LIMIT $2 FOR UPDATE OF o SKIP LOCKED)`,
     values: [options.days, options.limit],
   });
   return result.rowCount ?? 0;

@@ -1,7 +1,8 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { sleep } from '../lib/deadline.ts';
 import type { Log } from '../ports/log.ts';
-import { type At, type AttemptResult, finishAttempts } from './deliveries.ts';
+import type { At } from './at.ts';
+import { type AttemptResult, finishAttempts } from './deliveries.ts';
 
 const MAX_BATCH = 500;
 const RETRY_MS = 500;

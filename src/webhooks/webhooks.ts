@@ -1,9 +1,12 @@
-import { orUnavailable } from '../db/pg-errors.ts';
-import type { CellName, Queryable } from '../db/queryable.ts';
+import type { Pool } from 'pg';
+import { orUnavailable, violatesForeignKey } from '../db/pg-errors.ts';
+import type { CellName } from '../db/queryable.ts';
+import { withTransaction } from '../db/transaction.ts';
 import type { Clock } from '../lib/clock.ts';
 import { newId } from '../lib/ids.ts';
 import type { Sealer } from '../lib/sealed.ts';
 import type { Outbound } from '../ports/outbound.ts';
+import type { At } from './at.ts';
 import { attemptDelivery } from './attempt.ts';
 import { dropPending, insertDeliveries } from './deliveries.ts';
 import { type DeliveryFilter, findDelivery, listDeliveries } from './delivery-log.ts';
@@ -12,6 +15,7 @@ import {
   type EndpointOwner,
   insertEndpoint,
   listEndpoints,
+  lockEndpointsOf,
   replaceSecret,
   updateEndpoint,
 } from './endpoints.ts';
@@ -96,12 +100,14 @@ export interface Webhooks {
 }
 
 export interface WebhooksDeps {
-  db: Queryable;
+  db: Pool;
   /** The operator reads the deliveries of the first one. */
   cells: readonly [CellName, ...CellName[]];
   outbound: Outbound;
   sealer: Sealer;
   clock: Clock;
+  /** Moves the database's clock in tests. */
+  at?: () => At;
 }
 
 const MAX_ENDPOINTS = 10;
@@ -125,7 +131,10 @@ export function createWebhooks(deps: WebhooksDeps): Webhooks {
     }
     const sealed = sealer.seal(secret, secretContext(endpointId));
     const order = { endpointId, url, events, secret: sealed, max: MAX_ENDPOINTS };
-    const endpoint = await insertEndpoint(db, owner, order);
+    const endpoint = await withTransaction(db, async transaction => {
+      await lockEndpointsOf(transaction, owner);
+      return insertEndpoint(transaction, owner, order);
+    });
     return endpoint ? { kind: 'registered', endpoint: viewEndpoint(endpoint), secret } : { kind: 'too_many' };
   }
 
@@ -179,8 +188,16 @@ export function createWebhooks(deps: WebhooksDeps): Webhooks {
     if (!endpoint.active) return { kind: 'invalid_url', message: 'the webhook is not active' };
     const refused = await outbound.check(endpoint.url);
     if (refused) return { kind: 'invalid_url', message: refused.message };
-    const again = { deliveryId: newId(), eventId: original.eventId, endpoint, replayOf: original.deliveryId };
-    await insertDeliveries(db, cellOf(owner), [again]);
+    const { eventId, deliveryId: replayOf } = original;
+    // Whoever asks for a replay waits for it: at once, also where the schedule begins with a wait.
+    const again = { deliveryId: newId(), eventId, endpoint, replayOf, waitMs: 0 };
+    try {
+      await insertDeliveries(db, cellOf(owner), [again], deps.at?.());
+    } catch (error) {
+      // The event has just become too old and is deleted, with this log entry.
+      if (violatesForeignKey(error, 'webhook_delivery_event_fkey')) return { kind: 'not_found' };
+      throw error;
+    }
     const delivery = await findDelivery(db, cellOf(owner), owner, again.deliveryId);
     return delivery ? { kind: 'replayed', delivery: viewDelivery(delivery) } : { kind: 'not_found' };
   }

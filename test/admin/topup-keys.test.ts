@@ -37,9 +37,37 @@ it('the operator makes keys with credit, a cap and a list of addresses', async (
   });
 });
 
-it.each([{ capUsd: '0' }, { balanceUsd: '-1' }, { allowedAddresses: ['everywhere'] }, { environment: 'x' }])(
-  'refuses %o',
-  async body => {
-    expect((await create(body)).statusCode).toBe(400);
-  },
-);
+it('a key is used from the networks that the operator allows', async () => {
+  const proxied = await startGateway({ replicaOf: gateway, settings: { TRUST_PROXY: '127.0.0.1/32' } });
+  const made = await create({ allowedAddresses: ['203.0.113.5/24', '2001:db8::/32', '198.51.100.7'] });
+  const { apiKey } = made.json<{ apiKey: string }>();
+  const codeFrom = async (address: string) => {
+    const headers = { authorization: `Bearer ${apiKey}`, 'x-forwarded-for': address };
+    const answer = await proxied.app.inject({ url: '/api/public/v1/topup/balance', headers });
+    return answer.json<{ code: number }>().code;
+  };
+  const codes = [];
+  for (const address of [
+    '203.0.113.200',
+    '2001:db8:1::9',
+    '::ffff:198.51.100.7',
+    '203.0.114.1',
+    '2001:db9::1',
+  ])
+    codes.push(await codeFrom(address));
+  await proxied.stop();
+  expect(codes).toEqual([1000, 1000, 1000, 4002, 4002]);
+});
+
+it.each([
+  { capUsd: '0' },
+  { balanceUsd: '-1' },
+  { allowedAddresses: ['everywhere'] },
+  { allowedAddresses: ['203.0.113.0/33'] },
+  { allowedAddresses: ['203.0.113.0/'] },
+  { allowedAddresses: ['fe80::1%eth0'] },
+  { allowedAddresses: Array(101).fill('203.0.113.7') },
+  { environment: 'x' },
+])('refuses %o', async body => {
+  expect((await create(body)).statusCode).toBe(400);
+});

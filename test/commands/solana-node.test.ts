@@ -22,7 +22,7 @@ describe('the node of a payer', () => {
   it('names a block that the chain takes, and until when', async () => {
     const { blockhash, lastValidBlockHeight } = await recentBlock(chain.rpcUrl);
     const client = createSvmClient({ ...network, rpcUrl: chain.rpcUrl, timeoutMs: 5_000 });
-    const isValid = async () => (await client.isBlockhashValid(blockhash)).valid;
+    const isValid = async () => (await client.isBlockhashValid(blockhash, 'finalized')).valid;
     await expect.poll(isValid).toBe(true);
     expect(lastValidBlockHeight).toBeGreaterThan(0n);
   });

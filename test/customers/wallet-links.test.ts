@@ -12,10 +12,10 @@ import { newId } from '../../src/lib/ids.ts';
 import { claimPayment } from '../../src/payments/payment-claim.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { createPayer, paymentHeader, signPayment } from '../support/payment.ts';
+import { HOST, signInProof } from '../support/sign-in.ts';
 import { SOLANA, solanaHeader, solanaMessage, solanaWallet } from '../unit/siwx/signed-proof.ts';
 
 const BASE = 'eip155:8453';
-const HOST = '127.0.0.1:4020';
 const operator = { actor: 'alice', reason: 'ticket 7' };
 
 let gateway: TestGateway;
@@ -38,19 +38,6 @@ const idOf = (network: string, address: string) =>
   parseWalletId(`${network}:${address}`) ?? expect.unreachable();
 
 const nonce = () => newId().replaceAll('-', '');
-
-async function evmProof(wallet: ReturnType<typeof newEvmWallet>, statement = 'Sign in'): Promise<string> {
-  const message = [
-    `${HOST} wants you to sign in with your Ethereum account:\n${wallet.address}\n\n${statement}\n`,
-    `URI: http://${HOST}\nVersion: 1\nChain ID: 8453\nNonce: ${nonce()}`,
-    `Issued At: ${new Date().toISOString()}`,
-  ].join('\n');
-  return encodeBase64Json({
-    address: wallet.address,
-    message,
-    signature: await wallet.signMessage({ message }),
-  });
-}
 
 function solanaProof(wallet: ReturnType<typeof solanaWallet>, statement = 'Sign in'): string {
   const issuedAt = new Date().toISOString();
@@ -92,7 +79,7 @@ describe('two wallets that both sign for it', () => {
     expect(await balanceOf(solanaProof(solana), solana.address)).toBe(0);
 
     const answer = await linkRoute(
-      await evmProof(evm, `Link with ${SOLANA}:${solana.address}`),
+      await signInProof(evm, `Link with ${SOLANA}:${solana.address}`),
       solanaProof(solana, `Link with ${BASE}:${evm.address}`),
     );
     expect(answer.statusCode).toBe(200);
@@ -102,7 +89,7 @@ describe('two wallets that both sign for it', () => {
     expect(await balanceOf(solanaProof(solana), solana.address)).toBe(12);
     await pay(evm, 8n);
     expect(await balanceOf(solanaProof(solana), solana.address)).toBe(20);
-    expect(await balanceOf(await evmProof(evm), evm.address)).toBe(20);
+    expect(await balanceOf(await signInProof(evm), evm.address)).toBe(20);
     // The contract lets each wallet read its own address and no other, also when the money is the same.
     const other = await gateway.app.inject({
       url: `/api/v1/x402/balance/${evm.address}`,
@@ -115,7 +102,7 @@ describe('two wallets that both sign for it', () => {
     const [evm, solana] = [newEvmWallet(), newSolanaWallet()];
     const proofs = async () => [
       solanaProof(solana, `Link with ${BASE}:${evm.address.toLowerCase()}`),
-      await evmProof(evm, `Link with ${SOLANA}:${solana.address}`),
+      await signInProof(evm, `Link with ${SOLANA}:${solana.address}`),
     ];
     const first = await linkRoute(...(await proofs()));
     expect(first.statusCode).toBe(200);
@@ -127,7 +114,7 @@ describe('two wallets that both sign for it', () => {
     const [victim, attacker] = [await topUp(5n), newSolanaWallet()];
     const intended = solanaProof(attacker, `Link with ${BASE}:${victim.address}`);
     for (const statement of ['Sign in to Venice AI', '', `Link with ${BASE}:${newEvmWallet().address}`]) {
-      const answer = await linkRoute(intended, await evmProof(victim, statement));
+      const answer = await linkRoute(intended, await signInProof(victim, statement));
       // The attacker's own proof is used up by the first attempt.
       expect([400, 401]).toContain(answer.statusCode);
     }
@@ -136,7 +123,7 @@ describe('two wallets that both sign for it', () => {
 
   it('prove it with fresh signatures of their own', async () => {
     const [evm, stranger, solana] = [newEvmWallet(), newEvmWallet(), newSolanaWallet()];
-    const good = await evmProof(evm, `Link with ${SOLANA}:${solana.address}`);
+    const good = await signInProof(evm, `Link with ${SOLANA}:${solana.address}`);
     const forged = encodeBase64Json({
       ...(JSON.parse(Buffer.from(good, 'base64').toString()) as object),
       signature: await stranger.signMessage({ message: 'x' }),
@@ -155,12 +142,12 @@ describe('two wallets that both sign for it', () => {
   it('are refused when both have an account, and keep what they have', async () => {
     const [one, other] = [await topUp(6n), await topUp(7n)];
     const answer = await linkRoute(
-      await evmProof(one, `Link with ${BASE}:${other.address}`),
-      await evmProof(other, `Link with ${BASE}:${one.address}`),
+      await signInProof(one, `Link with ${BASE}:${other.address}`),
+      await signInProof(other, `Link with ${BASE}:${one.address}`),
     );
     expect([answer.statusCode, answer.json().error]).toEqual([409, 'conflict']);
-    expect(await balanceOf(await evmProof(one), one.address)).toBe(6);
-    expect(await balanceOf(await evmProof(other), other.address)).toBe(7);
+    expect(await balanceOf(await signInProof(one), one.address)).toBe(6);
+    expect(await balanceOf(await signInProof(other), other.address)).toBe(7);
   });
 });
 

@@ -214,6 +214,40 @@ describe('the gateway as a facilitator', () => {
     expect(await paidTo(SELLER, payment)).toBe(1);
   });
 
+  it('is no success when the payer spends its nonce on a smaller payment to the same seller', async () => {
+    const payment = await newPayment();
+    const payer = payers.get(payment.authorization.from) as PrivateKeyAccount;
+    const { nonce } = payment.authorization;
+    const crumb = await signPayment(payer, SELLER, 1n, { nonce });
+    const sendCrumb = async () =>
+      sendAsPayer(await createPayer(0n), BASE_USDC, transferCallData(crumb.authorization, crumb.signature));
+    let spentBy = '';
+    beforeSend = async () => {
+      beforeSend = undefined;
+      spentBy = await sendCrumb();
+    };
+    const failed = await clientOf('shop-a').settle(...version2(payment));
+    expect(failed).toMatchObject({
+      success: false,
+      errorReason: 'invalid_transaction_state',
+      errorMessage: 'proven on chain: used_elsewhere',
+      transaction: spentBy,
+    });
+    expect(await clientOf('shop-a').settle(...version2(payment))).toEqual(failed);
+
+    // The same, but spent before it was shown here.
+    const second = await newPayment();
+    const owner = payers.get(second.authorization.from) as PrivateKeyAccount;
+    const small = await signPayment(owner, SELLER, 1n, { nonce: second.authorization.nonce });
+    const data = transferCallData(small.authorization, small.signature);
+    await sendAsPayer(await createPayer(0n), BASE_USDC, data);
+    expect(await clientOf('shop-a').settle(...version2(second))).toMatchObject({
+      success: false,
+      errorReason: 'invalid_exact_evm_nonce_already_used',
+      transaction: '',
+    });
+  });
+
   it('names the transaction of a payment that somebody else has sent', async () => {
     const payment = await newPayment();
     const { authorization, signature } = payment;

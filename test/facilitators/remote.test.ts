@@ -279,6 +279,38 @@ describe('an ordered list', () => {
     expect(await transfersFrom(listed, payer.address)).toBe(1);
   });
 
+  it('keeps a payment where it is once a reconciler of another replica has asked there, too', async () => {
+    const payer = await createPayer(100n);
+    let replica: TestGateway | undefined;
+    const attempts = async () =>
+      (await own.sql.query<{ attempts: number }>('SELECT attempts FROM cell_0.payment')).rows[0]?.attempts;
+    const own = await startGateway({
+      settings: { FACILITATORS: `${facilitator.url},embedded` },
+      seams: {
+        ...seams,
+        facilitator: member => ({
+          ...member,
+          async settle(paymentId, payment) {
+            const result = await member.settle(paymentId, payment);
+            if (member.name === 'embedded' || replica) return result;
+            // It has sent nothing, and before that is acted on, a replica starts and takes the payment on.
+            replica = await startGateway({ seams: { ...seams, reconcileEveryMs: 50 }, replicaOf: own });
+            await expect.poll(attempts, { timeout: 10_000 }).toBeGreaterThan(0);
+            return result;
+          },
+        }),
+        reconcileEveryMs: 3_600_000,
+      },
+    });
+    const payment = await signPayment(payer, own.payTo, 5_000_000n);
+    await facilitator.plan(payment.authorization.nonce, 'refuses');
+    expect((await pay(own, payment)).statusCode).toBe(504);
+    expect(await storedOf(own, payment)).toMatchObject({ state: 'pending', facilitator: facilitator.url });
+    expect((await own.sql.query('SELECT FROM directory.evm_transaction')).rowCount).toBe(0);
+    await replica?.stop();
+    await own.stop();
+  });
+
   it.each<FacilitatorFault>(['lost-reply', 'error-after-settle', 'unknown-code', 'says-failure-but-sent'])(
     'never settles with the next one after %s',
     async fault => {

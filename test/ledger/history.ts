@@ -209,7 +209,12 @@ export async function playHistory(pool: Pool, cell: CellName, steps: readonly St
     }
   }
   for (const [accountId, a] of accounts) {
-    for (const t of a.log) count('log', t.code);
+    for (const t of a.log) {
+      count('log', t.code);
+      if (t.code === 'reversal' && t.amount > 0n && t.contra !== 1)
+        count('log', 'reversal of forfeited credit');
+    }
+    for (const { action } of a.actions.values()) count('action', action);
     await compareAccount(pool, cell, accountId, a, now);
   }
 }

@@ -130,6 +130,33 @@ describe.each(CELLS)('%s', cell => {
       ).rejects.toMatchObject({ code: '23514' });
   });
 
+  it.each([
+    ['posted = -1', 'account_no_overdraft_check'],
+    ['posted = held - 1', 'account_no_overdraft_check'],
+    ['held = posted + 1', 'account_no_overdraft_check'],
+    ['credit_line = 5, posted = held - 6', 'account_no_overdraft_check'],
+    ['credit_line = -1', 'account_credit_line_check'],
+    ['held = -1', 'account_held_check'],
+    ['unburned = -1', 'account_unburned_check'],
+  ])('refuses an account with %s, whoever writes it', async (change, constraint) => {
+    const accountId = await openUsed();
+    const update = `UPDATE "${cell}".account SET ${change} WHERE account_id = ${accountId}`;
+    await expect(database.pool.query(update)).rejects.toMatchObject({ code: '23514', constraint });
+    await expectSoundBooks(database.pool, cell);
+  });
+
+  it.each([
+    'remaining = -1',
+    'remaining = amount + 1',
+    'forfeited = -1',
+    'forfeited = amount + 1',
+    'voided_amount = forfeited + 1',
+  ])('refuses a grant with %s', async change => {
+    const accountId = await openUsed();
+    const update = `UPDATE "${cell}".credit_grant SET ${change} WHERE account_id = ${accountId}`;
+    await expect(database.pool.query(update)).rejects.toMatchObject({ code: '23514' });
+  });
+
   it('finds an open hold that has ended, a grant of nobody, and system accounts that do not add up', async () => {
     const { pool } = database;
     const accountId = await openUsed();

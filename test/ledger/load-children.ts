@@ -49,15 +49,18 @@ export function spawnLoad(
   });
 }
 
+/** What the load does beside spending. */
+export const ORDERS = ['grant', 'refund', 'reverse', 'void', 'adjust', 'unfreeze', 'line'];
+
 /**
- * Every acknowledged operation is in the books exactly once: debits, captures and releases as a transfer,
+ * Every acknowledged operation is in the books exactly once: debits, captures, releases and orders as a transfer,
  * holds as an open hold or as the transfer that ended them.
  */
 export async function expectAllBooked(pool: Pool, cell: CellName, done: readonly string[]): Promise<void> {
   const idsOf = (...kinds: string[]) => [
     ...new Set(done.filter(line => kinds.includes(line.split(' ')[0] ?? '')).map(line => line.split(' ')[1])),
   ];
-  const ended = idsOf('debit', 'capture', 'release');
+  const ended = idsOf('debit', 'capture', 'release', ...ORDERS);
   const held = idsOf('hold', 'renew');
   expect(ended.length).toBeGreaterThan(0);
   expect(held.length).toBeGreaterThan(0);

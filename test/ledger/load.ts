@@ -1,8 +1,12 @@
+import { isConnectionLoss } from '../../src/db/pg-errors.ts';
 import type { CellName, Queryable } from '../../src/db/queryable.ts';
 import { createBatcher } from '../../src/ledger/batcher.ts';
 import type { SpendingOperation } from '../../src/ledger/spending.ts';
+import { isDone } from '../../src/ledger/status.ts';
+import { sleep } from '../../src/lib/deadline.ts';
 import { GatewayError } from '../../src/lib/errors.ts';
 import { newId } from '../../src/lib/ids.ts';
+import { type LoadOrder, ordersAround } from './load-orders.ts';
 
 export interface LoadOptions {
   db: Queryable;
@@ -11,27 +15,29 @@ export interface LoadOptions {
   accounts: number;
   inFlight: number;
   durationMs: number;
-  /** Called for every operation the ledger has acknowledged, at once. */
-  onDone: (operation: SpendingOperation) => void;
+  /** Called for everything that the ledger has acknowledged, at once. */
+  onDone: (done: { kind: string; id: string }) => void;
 }
 
 /** SQLSTATEs and messages of failed calls, by how often they came. */
 export type Failures = Record<string, number>;
 
 /**
- * Debits, holds with captures or releases, and repetitions, as fast as they are answered, over two lanes.
- * An outcome that is unknown is asked for again with the same id, as every caller must.
+ * Debits, holds with captures or releases, and repetitions, as fast as they are answered, over two lanes; and beside
+ * them grants and corrections of the same accounts, in calls of their own. An outcome that is unknown is asked for
+ * again with the same id, as every caller must.
  */
 export async function runLoad(options: LoadOptions): Promise<Failures> {
   const failures: Failures = {};
+  const note = (error: unknown) => {
+    const code = (error as { code?: string }).code ?? (error as Error).message;
+    failures[code] = (failures[code] ?? 0) + 1;
+  };
   const batcher = createBatcher({
     db: options.db,
     cell: options.cell,
     maxAttempts: 100,
-    onFailure: error => {
-      const code = (error as { code?: string }).code ?? (error as Error).message;
-      failures[code] = (failures[code] ?? 0) + 1;
-    },
+    onFailure: note,
   });
   const end = performance.now() + options.durationMs;
 
@@ -49,6 +55,21 @@ export async function runLoad(options: LoadOptions): Promise<Failures> {
     }
   }
 
+  async function correct(order: LoadOrder): Promise<void> {
+    for (;;) {
+      try {
+        const { status } = await order.send(options.db);
+        if (!isDone(status)) throw new Error(`${order.kind}: ${status}`);
+        options.onDone(order);
+        return;
+      } catch (error) {
+        note(error);
+        if (!isConnectionLoss(error)) throw error;
+        await sleep(25);
+      }
+    }
+  }
+
   async function write(): Promise<void> {
     while (performance.now() < end) {
       const target = { accountId: BigInt(1 + Math.floor(Math.random() * options.accounts)), id: newId() };
@@ -57,6 +78,8 @@ export async function runLoad(options: LoadOptions): Promise<Failures> {
         const debit = { kind: 'debit', ...target, amountNanoUsd: 3n } as const;
         const done = await perform(debit);
         if (done && draw < 0.05) await perform(debit);
+        if (done && draw > 0.38)
+          for (const order of ordersAround(options.cell, target.accountId, target.id)) await correct(order);
       } else if (await perform({ kind: 'hold', ...target, amountNanoUsd: 5n, lifetimeMs: 600_000 })) {
         if (draw < 0.6) await perform({ kind: 'renew', ...target, lifetimeMs: 700_000 });
         if (draw < 0.9) await perform({ kind: 'capture', ...target, amountNanoUsd: 4n });

@@ -18,6 +18,7 @@ import {
   max,
   min,
   posted,
+  voidContra,
 } from './model.ts';
 
 /** The rare operations. Each ends due grants first, then answers a repetition, then decides. */
@@ -52,11 +53,13 @@ function newGrant(
     amount,
     remaining: amount,
     forfeited: 0n,
+    voidedAmount: 0n,
     priority: 50,
     createdAt: now,
     expiresAt,
     endsAt: expiresAt,
     voided: false,
+    reversed: false,
     ...rest,
   };
 }
@@ -193,18 +196,30 @@ function giveBack(a: ModelAccount, id: string, amount: bigint, contra: number, n
   if (left > 0n) a.grants.push(newGrant(id, 'refund', contra, left, now));
 }
 
-/** @returns what had to be written off */
-function takeBack(a: ModelAccount, id: string, original: ModelTransfer): bigint {
+/**
+ * Forfeited credit comes back from where it went, used credit is taken from other grants, and what remains of the
+ * grant is taken as far as it is not held; its rest ends with the holds.
+ * @returns what had to be written off
+ */
+function takeBack(a: ModelAccount, id: string, original: ModelTransfer, now: number): bigint {
   const grant = a.grants.find(g => g.id === original.id);
   if (!grant) throw new Error('every grant transfer has its grant');
-  const taken = min(grant.amount - grant.forfeited, max(0n, posted(a) - held(a)));
-  if (taken < original.amount) book(a, null, 'write_off', original.amount - taken, 4);
+  const free = max(0n, posted(a) - held(a));
+  const used = grant.amount - grant.remaining - grant.forfeited;
+  const fromOthers = min(min(used, max(0n, posted(a) - grant.remaining)), free);
+  const part = min(grant.remaining, free - fromOthers);
+  const writtenOff = used - fromOthers + grant.remaining - part;
+  if (writtenOff > 0n) book(a, null, 'write_off', writtenOff, 4);
+  if (grant.voidedAmount > 0n) book(a, null, 'reversal', grant.voidedAmount, voidContra(grant));
+  const expired = grant.forfeited - grant.voidedAmount;
+  if (expired > 0n) book(a, null, 'reversal', expired, 3);
   book(a, id, 'reversal', -original.amount, original.contra);
-  const part = min(taken, grant.remaining);
+  burn(a, fromOthers, grant);
   grant.remaining -= part;
   grant.forfeited += part;
-  burn(a, taken - part);
-  return original.amount - taken;
+  grant.endsAt = Math.min(grant.endsAt, now);
+  grant.reversed = true;
+  return writtenOff;
 }
 
 export function refund(
@@ -247,7 +262,7 @@ export function reverse(
     if (!inWindow(id, now)) return 'id_out_of_range';
     const uncollected =
       original.code === 'grant'
-        ? takeBack(account, id, original)
+        ? takeBack(account, id, original, now)
         : -bookGiveBack(account, id, 'reversal', rest, original.contra, now);
     act(account, id, 'reverse', { originalId: original.id, amount: rest, uncollected });
     return 'applied';

@@ -53,6 +53,9 @@ const MUST_MEET = [
   'log grant_expired',
   'log grant_voided',
   'log reversal',
+  // Forfeited credit that came back from where it went, and held credit that turned out not to be used.
+  'log reversal of forfeited credit',
+  'action recover',
 ];
 
 /** Plays random histories on one cell and compares each with the model; checks the books on the way. */

@@ -13,11 +13,14 @@ export interface ModelGrant {
   amount: bigint;
   remaining: bigint;
   forfeited: bigint;
+  /** The part of it that a void took. */
+  voidedAmount: bigint;
   priority: number;
   createdAt: number;
   expiresAt: number;
   endsAt: number;
   voided: boolean;
+  reversed: boolean;
 }
 
 export interface ModelTransfer {
@@ -36,7 +39,7 @@ export interface ModelAction {
   originalId: string | null;
   contra: number | null;
   amount: bigint;
-  /** Written off by a reversal, or brought back by a refund (negative). */
+  /** Written off by a reversal, or brought back (negative) by a refund or by credit that was not used after all. */
   uncollected: bigint;
 }
 
@@ -105,9 +108,10 @@ export function inOrder(grants: ModelGrant[]): ModelGrant[] {
 export const min = (x: bigint, y: bigint) => (x < y ? x : y);
 export const max = (x: bigint, y: bigint) => (x > y ? x : y);
 
-export function burn(a: ModelAccount, amount: bigint): void {
+export function burn(a: ModelAccount, amount: bigint, except?: ModelGrant): void {
   let left = amount;
   for (const grant of inOrder(a.grants)) {
+    if (grant === except) continue;
     const part = min(left, grant.remaining);
     grant.remaining -= part;
     left -= part;
@@ -136,6 +140,11 @@ export function book(
   a.log.push({ id, code, amount, contra, holdAmount, holdLifetimeMs, balanceAfter });
 }
 
+/** Voided money of a chain is owed back. */
+export function voidContra(grant: ModelGrant): number {
+  return grant.contra >= 100 ? 5 : grant.contra;
+}
+
 /** What every call does first to the accounts that it names. */
 export function endDueGrants(a: ModelAccount, now: number, id: string | null = null): void {
   let next = id;
@@ -143,9 +152,26 @@ export function endDueGrants(a: ModelAccount, now: number, id: string | null = n
     if (grant.endsAt > now || grant.remaining === 0n) continue;
     const part = min(grant.remaining, posted(a) - held(a));
     if (part <= 0n) break;
-    const contra = grant.voided ? (grant.contra >= 100 ? 5 : grant.contra) : 3;
-    book(a, next, grant.voided ? 'grant_voided' : 'grant_expired', -part, contra);
-    next = null;
+    if (grant.reversed) {
+      book(a, null, 'recovery', -part, 4);
+      a.actions.set(`recover ${a.log.length}`, {
+        action: 'recover',
+        originalId: grant.id,
+        contra: null,
+        amount: part,
+        uncollected: -part,
+      });
+    } else {
+      book(
+        a,
+        next,
+        grant.voided ? 'grant_voided' : 'grant_expired',
+        -part,
+        grant.voided ? voidContra(grant) : 3,
+      );
+      next = null;
+      if (grant.voided) grant.voidedAmount += part;
+    }
     grant.remaining -= part;
     grant.forfeited += part;
   }

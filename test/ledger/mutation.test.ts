@@ -1,21 +1,21 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import { Client, Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { migrate } from '../../src/db/migrate.ts';
 import { type CellName, cellName } from '../../src/db/queryable.ts';
+import { readBalance } from '../../src/ledger/balances.ts';
 import { reconcileLedger } from '../../src/ledger/reconcile.ts';
+import { applyOperations } from '../../src/ledger/spending.ts';
+import { newId } from '../../src/lib/ids.ts';
 import { runLoad } from './load.ts';
 import { expectModelAgrees } from './model-property.ts';
-import { createLedgerDatabase, type LedgerDatabase, openMany } from './support.ts';
+import { createLedgerDatabase, type LedgerDatabase, openFunded, openMany } from './support.ts';
 
-/** One change to the ledger's SQL: the text must be found exactly as often as it says. */
+/** One change to one of the ledger's functions, whose newest text must have `find` exactly once. */
 interface Mutation {
+  of: string;
   find: string;
   replace: string;
-  times: number;
 }
-
-const MIGRATIONS = path.resolve(import.meta.dirname, '../../migrations/cell');
 
 const BATCH_LOCK = `SELECT account_id, next_due FROM account WHERE account_id = ANY (p_account)
     ORDER BY account_id FOR NO KEY UPDATE`;
@@ -28,24 +28,24 @@ beforeAll(async () => {
 
 afterAll(() => database.close());
 
-/** Installs the ledger with some of its text replaced, as a cell of its own. */
+/** Installs a cell of its own, and then its functions with some of their text replaced. */
 async function installMutant(name: string, mutations: readonly Mutation[]): Promise<CellName> {
   const cell = cellName(name);
-  const files = readdirSync(MIGRATIONS).filter(file => file.includes('_ledger_'));
-  let text = files
-    .toSorted()
-    .map(file => readFileSync(path.join(MIGRATIONS, file), 'utf8'))
-    .join('\n');
-  for (const { find, replace, times } of mutations) {
-    expect(text.split(find).length - 1, find).toBe(times);
-    text = text.replaceAll(find, replace);
-  }
+  await migrate({ databaseUrl: database.databaseUrl, cells: [cell] });
   const client = new Client({ connectionString: database.databaseUrl });
   await client.connect();
   try {
-    await client.query(`CREATE SCHEMA "${cell}"`);
     await client.query(`SET search_path TO "${cell}"`);
-    await client.query(text);
+    for (const { of, find, replace } of mutations) {
+      const { rows } = await client.query<{ text: string }>(
+        `SELECT pg_get_functiondef(oid) AS text FROM pg_proc
+         WHERE pronamespace = '"${cell}"'::regnamespace AND proname = $1`,
+        [of],
+      );
+      const text = rows[0]?.text ?? '';
+      expect(text.split(find).length - 1, find).toBe(1);
+      await client.query(text.replaceAll(find, replace));
+    }
   } finally {
     await client.end();
   }
@@ -70,19 +70,57 @@ async function troubleUnderLoad(cell: CellName): Promise<string[]> {
   }
 }
 
+/** Batches over the same many accounts, from four connections at once, until one fails; answers its SQLSTATE. */
+async function firstFailureOfWideBatches(cell: CellName): Promise<string | undefined> {
+  const accounts = 300;
+  await openMany(database.pool, cell, accounts, 1_000_000_000n);
+  const url = database.databaseUrl;
+  const db = new Pool({ connectionString: url, max: 4, options: '-c deadlock_timeout=50ms' });
+  const failures: string[] = [];
+  async function write(): Promise<void> {
+    for (let round = 0; round < 20 && failures.length === 0; round += 1) {
+      const debits = Array.from({ length: accounts }, (_, i) => ({
+        kind: 'debit' as const,
+        accountId: BigInt(i + 1),
+        id: newId(),
+        amountNanoUsd: 1n,
+      }));
+      await applyOperations(db, cell, debits).catch((error: Error & { code?: string }) => {
+        failures.push(error.code ?? error.message);
+      });
+    }
+  }
+  try {
+    await Promise.all([1, 2, 3, 4].map(write));
+    return failures[0];
+  } finally {
+    await db.end();
+  }
+}
+
 describe('the load that finds what a mutation breaks', () => {
   it('finds nothing in the ledger as it is', async () => {
-    expect(await troubleUnderLoad(await installMutant('mutant_none', []))).toEqual([]);
+    const cell = await installMutant('mutant_none', []);
+    expect(await troubleUnderLoad(cell)).toEqual([]);
+    expect(await firstFailureOfWideBatches(cell)).toBeUndefined();
   });
 
   it('finds a missing lock', async () => {
     const cell = await installMutant('mutant_lock', [
-      { find: BATCH_LOCK, replace: BATCH_LOCK.replace(' FOR NO KEY UPDATE', ''), times: 1 },
+      { of: 'apply', find: BATCH_LOCK, replace: BATCH_LOCK.replace(' FOR NO KEY UPDATE', '') },
       {
+        of: 'apply_one',
         find: 'SELECT * INTO a FROM account WHERE account_id = p_account FOR NO KEY UPDATE',
         replace: 'SELECT * INTO a FROM account WHERE account_id = p_account',
-        times: 1,
       },
+    ]);
+    expect(await troubleUnderLoad(cell)).not.toEqual([]);
+  });
+
+  it('finds a missing lock of the rare operations', async () => {
+    const lock = 'PERFORM FROM account WHERE account_id = p_account';
+    const cell = await installMutant('mutant_rare_lock', [
+      { of: 'lock_account', find: `${lock} FOR NO KEY UPDATE;`, replace: `${lock};` },
     ]);
     expect(await troubleUnderLoad(cell)).not.toEqual([]);
   });
@@ -90,9 +128,9 @@ describe('the load that finds what a mutation breaks', () => {
   it('finds a lock that a filter around it takes away', async () => {
     const cell = await installMutant('mutant_filter', [
       {
+        of: 'apply',
         find: BATCH_LOCK,
         replace: `SELECT z.account_id, z.next_due FROM (${BATCH_LOCK}) z WHERE z.next_due < 'infinity'`,
-        times: 1,
       },
     ]);
     expect(await troubleUnderLoad(cell)).not.toEqual([]);
@@ -100,21 +138,25 @@ describe('the load that finds what a mutation breaks', () => {
 
   it('finds locks that are taken in no order', async () => {
     const cell = await installMutant('mutant_order', [
-      { find: BATCH_LOCK, replace: BATCH_LOCK.replace('BY account_id', 'BY random()'), times: 1 },
+      { of: 'apply', find: BATCH_LOCK, replace: BATCH_LOCK.replace('BY account_id', 'BY random()') },
       // The list of the locked accounts is walked in their order: only the locking itself is to be wrong.
       {
+        of: 'apply',
         find: '  v_now := coalesce(p_now, clock_timestamp());\n  IF cardinality(ending) > 0 THEN',
         replace: `  locked := (SELECT array_agg(x ORDER BY x) FROM unnest(locked) x);
           v_now := coalesce(p_now, clock_timestamp());\n  IF cardinality(ending) > 0 THEN`,
-        times: 1,
       },
     ]);
-    expect(await troubleUnderLoad(cell)).toContain('40P01');
+    expect(await firstFailureOfWideBatches(cell)).toBe('40P01');
   });
 
   it('finds a missing check of the key', async () => {
     const cell = await installMutant('mutant_key', [
-      { find: 'WHEN done_code IS NOT NULL THEN CASE kind', replace: 'WHEN false THEN CASE kind', times: 1 },
+      {
+        of: 'admission',
+        find: 'WHEN done_code IS NOT NULL THEN CASE kind',
+        replace: 'WHEN false THEN CASE kind',
+      },
     ]);
     expect(await troubleUnderLoad(cell)).not.toEqual([]);
   });
@@ -123,29 +165,34 @@ describe('the load that finds what a mutation breaks', () => {
 describe('the model', () => {
   const cases: Record<string, Mutation> = {
     'a grant that does not fold the spending in first': {
+      of: 'lock_account',
       find: '  ELSE\n    PERFORM burn_grants(p_account);',
       replace: '  ELSE\n    NULL;',
-      times: 1,
     },
     'an order of use without the age': {
+      of: 'burn_grants',
       find: 'ORDER BY priority, expires_at, created_at, id\n    LOOP\n      EXIT WHEN left_over = 0;',
       replace: 'ORDER BY priority, expires_at, id DESC\n    LOOP\n      EXIT WHEN left_over = 0;',
-      times: 1,
     },
     'expiry that takes what is held': {
+      of: 'end_due_grants',
       find: 'part := least(g.remaining, a.posted - a.held);',
       replace: 'part := g.remaining;',
-      times: 1,
     },
     'a debit that takes the id of an open hold': {
+      of: 'admission',
       find: '      WHEN 1 THEN 4\n',
       replace: '      WHEN 1 THEN 0\n',
-      times: 1,
     },
     'a write-off that is spent from the grants': {
+      of: 'apply',
       find: 'v_unburned := v_unburned - short;',
       replace: '',
-      times: 1,
+    },
+    'a reversal that leaves held credit to be spent': {
+      of: 'take_back',
+      find: ', ends_at = least(ends_at, p_now)',
+      replace: '',
     },
   };
   it.each(Object.entries(cases))('finds %s', async (name, mutation) => {
@@ -154,5 +201,43 @@ describe('the model', () => {
     await expect(
       expectModelAgrees(database.pool, cell, { seed: 1, runs: 300, shrink: false }),
     ).rejects.toThrow();
+  });
+});
+
+describe('the database itself', () => {
+  const CARELESS: Mutation[] = [
+    {
+      of: 'admission',
+      find: 'WHEN available >= amount OR (kind = 1 AND argument = 2) THEN 0',
+      replace: 'WHEN true THEN 0',
+    },
+    { of: 'apply', find: 'short := r.amount - free - v_hold;', replace: 'short := 0;' },
+    {
+      of: 'apply_one',
+      find: 'short := greatest(v_amount - available - v_hold, 0);',
+      replace: 'short := 0;',
+    },
+  ];
+
+  it('refuses an overdraft that the functions let through', async () => {
+    const cell = await installMutant('mutant_careless', CARELESS);
+    const accountId = await openFunded(database.pool, cell, 10n);
+    const neighbour = await openFunded(database.pool, cell, 10n);
+    const target = () => ({ accountId, id: newId() });
+    const good = { kind: 'debit', accountId: neighbour, id: newId(), amountNanoUsd: 1n } as const;
+    for (const tooMuch of [
+      { kind: 'debit', ...target(), amountNanoUsd: 11n },
+      { kind: 'hold', ...target(), amountNanoUsd: 11n, lifetimeMs: 60_000 },
+    ] as const)
+      for (const operations of [[tooMuch], [tooMuch, good]])
+        await expect(applyOperations(database.pool, cell, operations)).rejects.toMatchObject({
+          code: '23514',
+          constraint: 'account_no_overdraft_check',
+        });
+    // What was careful by chance still works, and nobody is overdrawn.
+    const results = await applyOperations(database.pool, cell, [good]);
+    expect(results).toEqual([{ status: 'applied', availableNanoUsd: 9n }]);
+    expect((await readBalance(database.pool, cell, accountId))?.availableNanoUsd).toBe(10n);
+    expect((await reconcileLedger(database.pool, cell)).breaks).toEqual([]);
   });
 });

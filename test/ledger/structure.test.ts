@@ -1,18 +1,11 @@
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readBalance, readBalanceAt } from '../../src/ledger/balances.ts';
 import { applyOperations } from '../../src/ledger/spending.ts';
 import { listTransfers } from '../../src/ledger/statements.ts';
 import { newId } from '../../src/lib/ids.ts';
+import { type PlanWatch, watchPlans } from './plans.ts';
 import { CELLS, createLedgerDatabase, type LedgerDatabase, openMany } from './support.ts';
-
-interface PlanNode {
-  'Node Type': string;
-  'Relation Name'?: string;
-  'Index Cond'?: string;
-  'Recheck Cond'?: string;
-  Plans?: PlanNode[];
-}
 
 const ACCOUNTS = 2_000;
 
@@ -32,43 +25,21 @@ const LEDGER_TABLES = [
 
 let database: LedgerDatabase;
 let client: Client;
-let plans: PlanNode[] = [];
+let watch: PlanWatch;
 
 beforeAll(async () => {
   database = await createLedgerDatabase();
-  client = new Client({ connectionString: database.databaseUrl });
-  await client.connect();
-  await client.query("LOAD 'auto_explain'");
-  await client.query(`SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;
-    SET auto_explain.log_format = json; SET auto_explain.log_level = notice`);
-  client.on('notice', notice => {
-    const text = notice.message ?? '';
-    const start = text.indexOf('{');
-    if (start > 0) plans.push((JSON.parse(text.slice(start)) as { Plan: PlanNode }).Plan);
-  });
+  watch = await watchPlans(database.databaseUrl);
+  client = watch.client;
 });
 
 afterAll(async () => {
-  await client.end();
+  await watch.close();
   await database.close();
 });
 
-function scans(node: PlanNode): PlanNode[] {
-  const own = node['Node Type'].includes('Scan') && node['Relation Name'] ? [node] : [];
-  return [...own, ...(node.Plans ?? []).flatMap(scans)];
-}
-
-/** Runs the work and returns every access to a table that did not go through an index on the account. */
-async function accessesWithoutAccount(work: () => Promise<unknown>): Promise<string[]> {
-  plans = [];
-  await work();
-  const all = plans.flatMap(scans);
-  expect(all.length).toBeGreaterThan(0);
-  return all
-    .filter(node => node['Relation Name'] !== 'transfer_window')
-    .filter(node => !/account_id/.test(node['Index Cond'] ?? node['Recheck Cond'] ?? ''))
-    .map(node => `${node['Node Type']} on ${node['Relation Name']}`);
-}
+const accessesWithoutAccount: PlanWatch['accessesWithoutAccount'] = work =>
+  watch.accessesWithoutAccount(work);
 
 describe.each(CELLS)('%s', cell => {
   const ids = { held: newId(), debit: newId() };

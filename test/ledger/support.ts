@@ -75,3 +75,18 @@ export async function countTransfers(pool: Pool, cell: CellName, accountId: bigi
   );
   return Number(rows[0]?.count);
 }
+
+/**
+ * Everything the ledger knows of an account: its row, and how many rows of each kind it has. Without `unburned`: a
+ * refused order may have folded the spending into the grants, which says the same.
+ */
+export async function readState(pool: Pool, cell: CellName, accountId: bigint): Promise<unknown> {
+  const count = (table: string) =>
+    `(SELECT count(*)::int FROM "${cell}".${table} WHERE account_id = $1) AS ${table}s`;
+  const { rows } = await pool.query(
+    `SELECT to_jsonb(a) - 'unburned' AS account, ${['transfer', 'hold', 'credit_grant', 'operator_action'].map(count).join(', ')}
+     FROM (SELECT $1::bigint AS account_id) q LEFT JOIN "${cell}".account a USING (account_id)`,
+    [accountId],
+  );
+  return rows[0];
+}

@@ -96,6 +96,84 @@ describe.each(CELLS)('%s', cell => {
     expect((await readBalance(pool, cell, accountId))?.heldNanoUsd).toBe(10n);
   });
 
+  /** What the outbox says of an account. */
+  async function told(accountId: bigint) {
+    const { rows } = await database.pool.query<{ type: string; environment: string; payload: object }>(
+      `SELECT type, environment, payload FROM "${cell}".outbox WHERE account_id = $1`,
+      [accountId],
+    );
+    return rows;
+  }
+
+  it('tells of each hold that has expired, also where it had to wait for the account', async () => {
+    const { pool } = database;
+    const [busy, idle] = [await openFunded(pool, cell, 100n), await openFunded(pool, cell, 100n)];
+    const [first, second] = [await place(idle, 1_000), await place(busy, 2_000)];
+    await place(idle, 2 * HOUR);
+    const client = await pool.connect();
+    try {
+      await client.query('BEGIN');
+      await client.query(`SELECT FROM "${cell}".account WHERE account_id = $1 FOR NO KEY UPDATE`, [busy]);
+      const sweeping = sweep(pool, cell, inOneHour());
+      await expect.poll(async () => (await told(idle)).length).toBe(1);
+      await client.query('COMMIT');
+      await sweeping;
+    } finally {
+      client.release();
+    }
+    const event = (holdId: string) => ({
+      type: 'hold.expired',
+      environment: 'live',
+      payload: { holdId, amountNanoUsd: '10', expiredAt: expect.any(String) },
+    });
+    expect([await told(idle), await told(busy)]).toEqual([[event(first)], [event(second)]]);
+    await sweep(pool, cell, inOneHour());
+    expect(await told(idle)).toHaveLength(1);
+  });
+
+  it('tells of none that was captured or released, however late', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 100n);
+    const batcher = createBatcher({ db: pool, cell });
+    const [captured, released] = [await place(accountId, 1), await place(accountId, 1)];
+    const order = { accountId, id: captured, amountNanoUsd: 4n };
+    expect((await batcher.submit({ kind: 'capture', ...order })).status).toBe('applied');
+    expect((await batcher.submit({ kind: 'release', accountId, id: released })).status).toBe('applied');
+    await sweep(pool, cell, inOneHour());
+    expect(await told(accountId)).toEqual([]);
+  });
+
+  it('tells of no hold of a sent top-up, whose own events say what became of it', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 100n);
+    const topupId = newId();
+    const { rows } = await pool.query<{ outcome: string }>(
+      `SELECT outcome FROM "${cell}".accept_topup($1, $2, $3, 'live', gen_random_uuid(), 'claude', 10, NULL, NULL, '{}',
+         'voucher', false, NULL, NULL, NULL, 1000, 1000)`,
+      [topupId, `txn_${topupId}`, accountId],
+    );
+    expect(rows).toEqual([{ outcome: 'accepted' }]);
+    expect((await readBalance(pool, cell, accountId))?.heldNanoUsd).toBe(10n);
+    expect((await sweep(pool, cell, inOneHour())).holds).toBe(1);
+    expect((await readBalance(pool, cell, accountId))?.heldNanoUsd).toBe(0n);
+    expect(await told(accountId)).toEqual([]);
+    await expectSoundBooks(pool, cell);
+  });
+
+  it('ends no hold that it cannot tell of', async () => {
+    const { pool } = database;
+    const accountId = await openFunded(pool, cell, 100n);
+    await place(accountId, 1_000);
+    await pool.query(
+      `ALTER TABLE "${cell}".outbox ADD CONSTRAINT closed CHECK (type <> 'hold.expired') NOT VALID`,
+    );
+    await expect(sweep(pool, cell, inOneHour())).rejects.toThrow(/closed/);
+    expect((await readBalance(pool, cell, accountId))?.heldNanoUsd).toBe(10n);
+    await pool.query(`ALTER TABLE "${cell}".outbox DROP CONSTRAINT closed`);
+    expect((await sweep(pool, cell, inOneHour())).holds).toBe(1);
+    expect(await told(accountId)).toHaveLength(1);
+  });
+
   it('forfeits ended grants of idle accounts and books them as expired', async () => {
     const { pool } = database;
     const accountId = await openFunded(pool, cell, 100n);

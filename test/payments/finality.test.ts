@@ -2,7 +2,9 @@ import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { findEvmNetwork } from '../../src/chains/evm-networks.ts';
 import { DEFAULT_CELL } from '../../src/db/queryable.ts';
+import { readBalance } from '../../src/ledger/balances.ts';
 import { refund, setFrozen } from '../../src/ledger/corrections.ts';
+import { voidGrant } from '../../src/ledger/grants.ts';
 import { reconcileLedger } from '../../src/ledger/reconcile.ts';
 import { applyOperations, type SpendingOperation } from '../../src/ledger/spending.ts';
 import { unavailable } from '../../src/lib/errors.ts';
@@ -275,6 +277,43 @@ describe('a credited payment', () => {
     faults.sendDropped = false;
     await expect.poll(state, { timeout: 10_000 }).toBe('credited');
     expect(await account()).toMatchObject({ usd: 10n, frozen: true });
+    await expectBooksInOrder();
+  });
+
+  it.each([
+    ['released before its money comes back', 10n],
+    ['captured before its money comes back', 7n],
+  ])('takes its held credit with the hold, and what was used of it when it is %s', async (how, usd) => {
+    await start();
+    expect(await pay(await newPayment())).toBe(200);
+    const { accountId } = await account();
+    const hold = { accountId, id: newId() };
+    await apply({ kind: 'hold', ...hold, amountNanoUsd: 4n * NANO_USD, lifetimeMs: 60_000 });
+    faults.sendDropped = true;
+    await reorganise();
+    await expect.poll(state, { timeout: 10_000 }).toBe('reversed');
+    if (how.startsWith('released')) await apply({ kind: 'release', ...hold });
+    else await apply({ kind: 'capture', ...hold, amountNanoUsd: 3n * NANO_USD });
+    const balance = await readBalance(gateway.sql, DEFAULT_CELL, accountId);
+    expect(balance).toMatchObject({ availableNanoUsd: 0n, frozen: true });
+    faults.sendDropped = false;
+    await expect.poll(state, { timeout: 10_000 }).toBe('credited');
+    expect(await account()).toMatchObject({ usd, frozen: false });
+    await expectBooksInOrder();
+  });
+
+  it('freezes nobody when it was voided before, because nothing of it was used', async () => {
+    await start();
+    expect(await pay(await newPayment())).toBe(200);
+    const { accountId } = await account();
+    const { rows } = await gateway.sql.query<{ id: string }>('SELECT grant_id AS id FROM cell_0.payment');
+    const order = { accountId, id: newId(), reason: 'sent back', actor: 'a person' };
+    await voidGrant(gateway.sql, DEFAULT_CELL, { ...order, grantId: rows[0]?.id ?? '' });
+    faults.sendDropped = true;
+    await reorganise();
+    await expect.poll(state, { timeout: 10_000 }).toBe('reversed');
+    expect(await account()).toMatchObject({ usd: 0n, frozen: false });
+    expect((await events()).at(-1)).toEqual({ type: 'payment.reversed', writtenOff: '0' });
     await expectBooksInOrder();
   });
 

@@ -14,11 +14,16 @@ import {
   signPayment,
 } from '../support/payment.ts';
 
+/** Selector of `authorizationState(address,bytes32)`. */
+const STATE_CALL = '0xe94a0102';
+
 /** Which calls of the node fail right now. */
 const faults = {
   call: false,
   /** The node answers about its newest block alone, as one without an archive does for old ones. */
   forgetful: false,
+  /** The authorization is used at this node and unused at the one that is asked next. */
+  lagging: undefined as Set<string> | undefined,
   sendLost: false,
   sendDropped: false,
   receipt: false,
@@ -31,6 +36,8 @@ function faulty(client: EvmClient): EvmClient {
     async call(to, data, options) {
       const old = faults.forgetful && (options?.block ?? 2n ** 63n) < (await client.blockNumber());
       if (faults.call || old) throw unavailable('the Base node');
+      if (faults.lagging?.has(data)) return `0x${'0'.repeat(64)}`;
+      if (data.startsWith(STATE_CALL)) faults.lagging?.add(data);
       return client.call(to, data, options);
     },
     async sendRawTransaction(raw) {
@@ -128,6 +135,21 @@ describe('an outage', () => {
     faults.receipt = false;
     await expect.poll(() => postedOf(payer.address), { timeout: 15_000 }).toBe('10000000000');
     expect(await transfersFrom(payer.address)).toBe(1);
+  });
+});
+
+describe('a payment that somebody else has sent', () => {
+  it('is not called spent on the word of a node that has not seen it, and is credited by one that has', async () => {
+    const payer = await createPayer(100n);
+    const payment = await signPayment(payer, gateway.payTo, 10_000_000n);
+    const { authorization, signature } = payment;
+    await sendAsPayer(await createPayer(0n), BASE_USDC, transferCallData(authorization, signature));
+    faults.lagging = new Set();
+    const answer = await pay(payment);
+    expect([faults.lagging.size, answer.statusCode]).toEqual([1, 503]);
+    faults.lagging = undefined;
+    expect((await pay(payment)).statusCode).toBe(200);
+    expect(await postedOf(payer.address)).toBe('10000000000');
   });
 });
 

@@ -12,7 +12,8 @@ import {
   solanaPaymentHeader,
   startSolanaGateway,
 } from '../support/solana-gateway.ts';
-import { newSigner, transfer } from '../support/svm-transaction.ts';
+import { newSvmKey } from '../support/svm-key.ts';
+import { newSigner, tokenAccountOf, transfer } from '../support/svm-transaction.ts';
 
 const NODE_DOWN = () => unavailable('the Solana node');
 
@@ -24,6 +25,10 @@ const faults = {
   statuses: false,
   /** The node was set up anew: it has no record of what was before. */
   forgetful: false,
+  /** A transaction that is in no block any more, as after a fork. */
+  undone: undefined as string | undefined,
+  /** Statuses come from a node without a record, everything else from one that has it all. */
+  mixed: false,
   beforeSend: undefined as (() => Promise<unknown>) | undefined,
 };
 
@@ -40,19 +45,29 @@ function faulty(client: SvmClient): SvmClient {
     async signatureStatuses(signatures, searchHistory) {
       if (faults.statuses) throw NODE_DOWN();
       const answer = await client.signatureStatuses(signatures, searchHistory);
-      return faults.forgetful ? { ...answer, statuses: signatures.map(() => undefined) } : answer;
+      const isUnknown = (signature: string) =>
+        faults.forgetful || faults.mixed || signature === faults.undone;
+      looks += searchHistory && signatures.some(isUnknown) ? 1 : 0;
+      const statuses = answer.statuses.map((status, index) =>
+        isUnknown(signatures[index] ?? '') ? undefined : status,
+      );
+      return { ...answer, statuses };
     },
-    transaction: signature => (faults.forgetful ? Promise.resolve(undefined) : client.transaction(signature)),
-    history: (...args) => (faults.forgetful ? Promise.resolve([]) : client.history(...args)),
-    async firstAvailableSlot() {
-      if (!faults.forgetful) return client.firstAvailableSlot();
-      looks += 1;
-      return client.slot('finalized');
+    transaction: signature =>
+      faults.forgetful || signature === faults.undone
+        ? Promise.resolve(undefined)
+        : client.transaction(signature),
+    async history(account, page) {
+      const entries = await client.history(account, page);
+      const isPayer = faults.mixed && account !== tokenAccountOf(gateway.svmPayTo);
+      if (faults.forgetful || isPayer) return [];
+      return entries.filter(({ signature }) => signature !== faults.undone);
     },
+    firstAvailableSlot: () => (faults.forgetful ? client.slot('finalized') : client.firstAvailableSlot()),
   };
 }
 
-/** How often a forgetful node was asked how far back its record goes. */
+/** How often a node was asked to search for a transaction that it does not know. */
 let looks = 0;
 
 const seams: Seams = {
@@ -81,6 +96,8 @@ afterEach(() => {
     sendDropped: false,
     statuses: false,
     forgetful: false,
+    undone: undefined,
+    mixed: false,
     beforeSend: undefined,
   });
 });
@@ -158,20 +175,47 @@ describe('an outage', () => {
       });
   });
 
-  it('after which the node has lost its record takes no credit back', async () => {
+  it.each(['forgetful', 'mixed'] as const)(
+    'after which a node has no record takes no credit back: %s',
+    async fault => {
+      const wallet = await newWallet();
+      const answer = await presentPayment(gateway, await solanaPaymentHeader(gateway, wallet, 10_000_000n));
+      expect(answer.statusCode, answer.body).toBe(200);
+      faults[fault] = true;
+      const before = looks;
+      await gateway.chain.advanceSlots(100);
+      const lookSoon = () =>
+        gateway.sql.query('UPDATE cell_0.payment SET due_at = now() WHERE payer = $1', [wallet.address]);
+      await expect
+        .poll(async () => {
+          await lookSoon();
+          return looks;
+        }, WAIT)
+        .toBeGreaterThan(before + 2);
+      const isFinal = async () =>
+        (await gateway.sql.query('SELECT final_at FROM cell_0.payment WHERE payer = $1', [wallet.address]))
+          .rows[0].final_at !== null;
+      expect([(await paymentOf(wallet))?.state, await isFinal()]).toEqual(['credited', false]);
+      faults[fault] = false;
+      await lookSoon();
+      await expect.poll(isFinal, { timeout: 30_000 }).toBe(true);
+      expect(await solanaCreditOf(gateway, wallet.address)).toEqual({ posted: '10000000000', transfers: 1 });
+    },
+  );
+
+  it('that undoes the transfer takes its credit back, and gives it again when the transfer returns', async () => {
     const wallet = await newWallet();
     const answer = await presentPayment(gateway, await solanaPaymentHeader(gateway, wallet, 10_000_000n));
     expect(answer.statusCode, answer.body).toBe(200);
-    faults.forgetful = true;
-    await gateway.chain.advanceSlots(100);
-    await expect.poll(() => looks, WAIT).toBeGreaterThan(1);
-    const isFinal = async () =>
-      (await gateway.sql.query('SELECT final_at FROM cell_0.payment WHERE payer = $1', [wallet.address]))
-        .rows[0].final_at !== null;
-    expect([(await paymentOf(wallet))?.state, await isFinal()]).toEqual(['credited', false]);
-    faults.forgetful = false;
-    await expect.poll(isFinal, { timeout: 30_000 }).toBe(true);
-    expect(await solanaCreditOf(gateway, wallet.address)).toEqual({ posted: '10000000000', transfers: 1 });
+    const { rows } = await gateway.sql.query('SELECT transaction FROM cell_0.payment WHERE payer = $1', [
+      wallet.address,
+    ]);
+    faults.undone = rows[0].transaction;
+    await expect.poll(() => paymentOf(wallet), { timeout: 30_000 }).toMatchObject({ state: 'reversed' });
+    expect((await solanaCreditOf(gateway, wallet.address))?.posted).toBe('0');
+    faults.undone = undefined;
+    await expect.poll(() => paymentOf(wallet), { timeout: 30_000 }).toMatchObject({ state: 'credited' });
+    expect((await solanaCreditOf(gateway, wallet.address))?.posted).toBe('10000000000');
   });
 
   it('that is only slowness is waited for', async () => {
@@ -267,6 +311,28 @@ async function sendWire(wire: string): Promise<void> {
 }
 
 describe('the fee payer', () => {
+  it('whose key is changed leaves nothing behind: what it has signed is sent and credited', async () => {
+    const next = newSvmKey();
+    const dropping: Seams = {
+      ...seams,
+      svmClient: client => ({ ...client, send: () => Promise.reject(NODE_DOWN()) }),
+    };
+    const own = await startSolanaGateway({ seams: dropping });
+    try {
+      const payer = await fundedSolanaWallet(own.chain, 100_000_000n);
+      await own.chain.airdrop(next.address, 1_000_000_000n);
+      const header = await solanaPaymentHeader(own, payer, 10_000_000n);
+      expect((await presentPayment(own, header)).statusCode).toBe(504);
+      const changed = await own.replica({ settings: { SVM_PRIVATE_KEY: next.secret } });
+      await expect
+        .poll(() => solanaCreditOf(own, payer.address), WAIT)
+        .toEqual({ posted: '10000000000', transfers: 1 });
+      await changed.stop();
+    } finally {
+      await own.stop();
+    }
+  });
+
   it('that cannot pay for one more settlement takes no payment, and readiness says which key', async () => {
     const poor = await startSolanaGateway();
     try {

@@ -1,4 +1,12 @@
-import { createTestClient, erc20Abi, type Hex, http, publicActions, walletActions } from 'viem';
+import {
+  createTestClient,
+  encodeFunctionData,
+  erc20Abi,
+  type Hex,
+  http,
+  publicActions,
+  walletActions,
+} from 'viem';
 import type { PrivateKeyAccount } from 'viem/accounts';
 import { base } from 'viem/chains';
 import { inject } from 'vitest';
@@ -48,6 +56,12 @@ export async function mintUsdc(address: Hex, amountBaseUnits: bigint): Promise<v
     args: [address, amountBaseUnits],
   });
   await chain.waitForTransactionReceipt({ hash });
+}
+
+/** For an address that must not have sent anything yet: somebody else mints. */
+export async function mintUsdcTo(minter: PrivateKeyAccount, to: Hex, amountBaseUnits: bigint): Promise<void> {
+  const data = encodeFunctionData({ abi: mintAbi, functionName: 'mint', args: [to, amountBaseUnits] });
+  await sendAsPayer(minter, BASE_USDC, data);
 }
 
 export function usdcBalance(address: Hex): Promise<bigint> {

@@ -56,7 +56,7 @@ function toPlanned(call: Call): Planned {
   };
   const view = transaction ? readSvmTransaction(Buffer.from(transaction, 'base64')) : undefined;
   const payment = authorization?.nonce.toLowerCase() ?? view?.messageHash ?? '';
-  return { ...call, payment, isSolana: !authorization, fault: plans.get(payment) ?? 'honest' };
+  return { ...call, payment, isSolana: transaction !== undefined, fault: plans.get(payment) ?? 'honest' };
 }
 
 async function settle(call: Planned, response: ServerResponse): Promise<void> {

@@ -3,8 +3,9 @@ import type { PaymentRequirements } from '@x402/core/types';
 import { encodeBase64Json } from '../../src/lib/base64.ts';
 import type { LocalSolana, LocalSolanaOptions } from '../../src/local/solana-chain.ts';
 import { startGateway, type TestGateway, type TestGatewayOptions } from './gateway.ts';
-import { SOLANA_MAINNET, signSolanaPayment, startTestSolana } from './solana.ts';
+import { connectSolana, SOLANA_MAINNET, signSolanaPayment, startTestSolana } from './solana.ts';
 import { newSvmKey } from './svm-key.ts';
+import { buildTransaction, paymentInstructions } from './svm-transaction.ts';
 
 /** A gateway in front of a Solana of its own; it takes payments on Base, too. */
 export interface SolanaGateway extends TestGateway {
@@ -68,6 +69,31 @@ export async function solanaPaymentHeader(
 ): Promise<string> {
   const offer = await solanaOffer(gateway, amountBaseUnits);
   return encodeBase64Json(await signSolanaPayment(gateway.chain, wallet, offer));
+}
+
+/** A payment header over a transaction of the test's own making: with a blockhash that is seconds old, or of the old version. */
+export async function ownPaymentHeader(
+  gateway: SolanaGateway,
+  wallet: KeyPairSigner,
+  amountBaseUnits: bigint,
+  options: { commitment?: 'processed' | 'confirmed'; version?: 'legacy' | 0 } = {},
+): Promise<string> {
+  const { commitment = 'confirmed', version = 0 } = options;
+  const offer = await solanaOffer(gateway, amountBaseUnits);
+  const { value: latest } = await connectSolana(gateway.chain).getLatestBlockhash({ commitment }).send();
+  const memo = String(offer.extra['memo']);
+  const transaction = await buildTransaction({
+    feePayer: gateway.feePayer,
+    instructions: paymentInstructions({
+      payer: wallet,
+      payTo: gateway.svmPayTo,
+      amount: amountBaseUnits,
+      memo,
+    }),
+    blockhash: latest.blockhash,
+    version,
+  });
+  return encodeBase64Json({ x402Version: 2, accepted: offer, payload: { transaction } });
 }
 
 export function presentPayment(gateway: TestGateway, header: string) {

@@ -13,8 +13,11 @@ export interface Verification {
   standard: Reading;
 }
 
-/** Verifies deliveries with the published libraries, in a process of their own. */
-export function startVerifiers() {
+/**
+ * Verifies deliveries with the published libraries, in a process of their own.
+ * @param nowMs what they take for the present; a signature is good for 300 s
+ */
+export function startVerifiers(nowMs: () => number = Date.now) {
   const child = spawn(process.execPath, [path.join(CLIENTS_FOLDER, 'webhook-process.mjs')], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -22,7 +25,7 @@ export function startVerifiers() {
   return {
     async verify({ body, headers }: Arrival, secret: string): Promise<Verification> {
       const answered = once(lines, 'line');
-      child.stdin.write(`${JSON.stringify({ body, headers, secret })}\n`);
+      child.stdin.write(`${JSON.stringify({ body, headers, secret, nowMs: nowMs() })}\n`);
       const [line] = (await answered) as [string];
       return JSON.parse(line) as Verification;
     },

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { isStorableText } from '../../lib/storable-text.ts';
 import type { DeliveryState } from '../../webhooks/webhooks.ts';
 import { answer, CODE, Refusal } from './envelope.ts';
 import { sendAnswer } from './errors.ts';
@@ -67,6 +68,9 @@ export function deliveryRoutes(app: FastifyInstance, { webhooks, clock }: Aitopu
 function readFilter(query: Record<string, unknown>) {
   const text = (name: string) => {
     const value = query[name];
+    if (typeof value === 'string' && !isStorableText(value)) {
+      throw new Refusal(CODE.malformed, `${name} is not a text`, 'malformed_request', { field: name });
+    }
     return typeof value === 'string' ? value : undefined;
   };
   const state = text('state');

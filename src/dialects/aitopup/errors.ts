@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { toGatewayError } from '../../http/errors.ts';
+import { type ErrorAnswer, toGatewayError } from '../../http/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { type ErrorCode, GatewayError } from '../../lib/errors.ts';
 import { type Answer, CODE, type Code, Refusal } from './envelope.ts';
@@ -24,9 +24,11 @@ export const ERRORS = {
   forbidden: { code: CODE.invalidKey, status: 403 },
   address_not_allowed: { code: CODE.address, text: 'the API key may not be used from this address' },
   rate_limited: { code: CODE.rateLimited },
+  too_many_at_once: { code: CODE.rateLimited },
   unavailable: { code: CODE.internal, status: 503 },
   conflict: { code: CODE.malformed, status: 409 },
   payments_not_configured: { code: CODE.internal, status: 503 },
+  payment_not_accepted_here: { code: CODE.malformed },
   payment_malformed: { code: CODE.malformed },
   payment_unusable: { code: CODE.malformed },
   unsupported_network: { code: CODE.malformed },
@@ -77,17 +79,24 @@ export function sendAnswer(
     .send(storedBody ?? JSON.stringify(envelope));
 }
 
+/** Vouchers are money, and balances are for one caller at one moment. */
+const EVERY_ANSWER = { 'Cache-Control': 'no-store' };
+
+/** Answers in the envelope. What fails before any hook has run lacks the headers of every answer. */
+export function errorsInEnvelope(clock: Clock): ErrorAnswer {
+  return (thrown, request, reply) => {
+    const refused = toAnswer(thrown, clock.nowMs());
+    logProblem(request, thrown, refused);
+    return sendAnswer(reply.headers(EVERY_ANSWER), refused);
+  };
+}
+
 /** Answers everything that is thrown below the prefix in the envelope. */
 export function answerInEnvelope(app: FastifyInstance, clock: Clock): void {
   app.addHook('onRequest', async (_request, reply) => {
-    // Vouchers are money, and balances are for one caller at one moment.
-    void reply.header('Cache-Control', 'no-store');
+    void reply.headers(EVERY_ANSWER);
   });
-  app.setErrorHandler(async (thrown, request, reply) => {
-    const refused = toAnswer(thrown, clock.nowMs());
-    logProblem(request, thrown, refused);
-    return sendAnswer(reply, refused);
-  });
+  app.setErrorHandler(errorsInEnvelope(clock));
 }
 
 /** A part's own error stays out of the log: it can hold a URL, and the URL a key. */

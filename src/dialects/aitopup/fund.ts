@@ -5,6 +5,7 @@ import { encodeBase64Json } from '../../lib/base64.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import type { ExactPayment } from '../../ports/payment.ts';
+import { markOffer } from '../../protocols/offer-mark.ts';
 import { decodeExactPayment } from '../../protocols/x402-exact.ts';
 import type { PaymentOption } from '../../topups/types.ts';
 import { toCents } from '../../vouchers/cents.ts';
@@ -111,6 +112,7 @@ export function fundRoute(app: FastifyInstance, options: AitopupOptions, prefix:
       schema: describe('aitopupFund', 'Fill the wallet with USDC', {
         description:
           'Without a payment: 402 with the offer in `PAYMENT-REQUIRED` (x402 version 2). The same request with `PAYMENT-SIGNATURE` pays; the same payment is credited once.',
+        ...markOffer('x402', options.paymentOptions.length),
         body: FundRequest,
         response: answers('Credited (1000), with `PAYMENT-RESPONSE`', {
           402: 'The offer, or why the payment was refused (2002)',

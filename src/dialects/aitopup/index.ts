@@ -1,19 +1,27 @@
 import type { FastifyPluginAsync } from 'fastify';
+import type { PathOwner } from '../../http/path-owners.ts';
+import type { Clock } from '../../lib/clock.ts';
 import { requireApiKey } from './authentication.ts';
 import { readBodiesAsJson } from './bodies.ts';
 import { deliveryRoutes } from './delivery-routes.ts';
-import { answerInEnvelope, refuseUnknown } from './errors.ts';
+import { answerInEnvelope, errorsInEnvelope, refuseUnknown } from './errors.ts';
 import { fundRoute } from './fund.ts';
+import { MCP_PREFIX } from './mcp.ts';
 import { createOperations } from './operations.ts';
 import type { AitopupOptions } from './options.ts';
 import { topupRoutes } from './topup-routes.ts';
 import { webhookRoutes } from './webhook-routes.ts';
 
+export { createCallCounter } from './authentication.ts';
 export { aitopupMcp, MCP_PREFIX } from './mcp.ts';
 export type { AitopupOptions } from './options.ts';
 
 /** Where the dialect is mounted; everything under it answers in the envelope, unknown paths too. */
 export const AITOPUP_PREFIX = '/api/public/v1';
+
+export function aitopupPaths(clock: Clock): PathOwner[] {
+  return [AITOPUP_PREFIX, MCP_PREFIX].map(prefix => ({ prefix, answerError: errorsInEnvelope(clock) }));
+}
 
 /** What an answer to another method names. */
 const ROUTES = [

@@ -5,6 +5,8 @@ export const PLATFORMS = ['claude', 'chatgpt', 'gemini'] as const;
 export const KEY_RATE = { perMinute: 60, burst: 20 };
 
 export const BODY_LIMIT_BYTES = 65_536;
+/** Levels of objects and lists in a body; the deepest that means anything has five. */
+export const MAX_BODY_DEPTH = 64;
 
 export const MAX_HISTORY = 50;
 export const MAX_DELIVERIES = 100;

@@ -7,7 +7,7 @@ import type { KeyHolder } from '../../accounts/types.ts';
 import { VERSION } from '../../lib/version.ts';
 import { requireApiKey, senderOf } from './authentication.ts';
 import { readBodiesAsJson } from './bodies.ts';
-import type { Answer } from './envelope.ts';
+import { type Answer, CODE, Refusal } from './envelope.ts';
 import { answerInEnvelope, refuseUnknown, toAnswer } from './errors.ts';
 import { createOperations, type Operations } from './operations.ts';
 import type { AitopupOptions } from './options.ts';
@@ -83,6 +83,10 @@ function mcpRoute(app: FastifyInstance, operations: Operations, { clock }: Aitop
     body: Type.Object({}, { additionalProperties: true, description: 'a JSON-RPC message' }),
   };
   app.post('', { schema }, async (request, reply) => {
+    // The protocol has dropped batches, and one would be many calls at the price of one.
+    if (Array.isArray(request.body)) {
+      throw new Refusal(CODE.malformed, 'send one message in a request', 'batch_refused');
+    }
     const server = createServer(operations, senderOf(request), () => clock.nowMs());
     const transport = new StreamableHTTPServerTransport({ enableJsonResponse: true });
     void reply.hijack();

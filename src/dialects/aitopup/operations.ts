@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { KeyHolder } from '../../accounts/types.ts';
 import { canonicalJson } from '../../lib/canonical-json.ts';
 import { toCents } from '../../vouchers/cents.ts';
+import { isTransactionId } from '../../vouchers/codes.ts';
 import type { SentTopup, TopupName } from '../../vouchers/types.ts';
 import { type Answer, answer, CODE, Refusal } from './envelope.ts';
 import { IN_PROGRESS_RETRY_SECONDS, MAX_HISTORY } from './limits.ts';
@@ -135,9 +136,7 @@ export function createOperations(options: AitopupOptions) {
 
   async function history(sender: KeyHolder, query: Record<string, unknown>): Promise<Answer> {
     const limit = readPageSize(query['limit'], MAX_HISTORY, MAX_HISTORY);
-    const before = query['before'];
-    const page = { limit, before: typeof before === 'string' ? before : undefined };
-    const found = await sentTopups.list(sender, page);
+    const found = await sentTopups.list(sender, { limit, before: readPageStart(query['before']) });
     const transactions = found.map(historyEntry);
     return answer(CODE.done, now(), { data: { transactions, count: transactions.length } });
   }
@@ -172,6 +171,14 @@ export function readPageSize(value: unknown, fallback: number, max: number): num
   if (size >= 1 && size <= max) return size;
   throw new Refusal(CODE.malformed, `limit must be a number from 1 to ${max}`, 'malformed_request', {
     field: 'limit',
+  });
+}
+
+/** @throws Refusal 2000 */
+function readPageStart(value: unknown): string | undefined {
+  if (value === undefined || (typeof value === 'string' && isTransactionId(value))) return value;
+  throw new Refusal(CODE.malformed, 'before must be the id of a transaction', 'malformed_request', {
+    field: 'before',
   });
 }
 

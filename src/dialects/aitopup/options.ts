@@ -4,6 +4,7 @@ import type { PaymentLookups } from '../../topups/payment-lookups.ts';
 import type { PaymentOption, Topups } from '../../topups/types.ts';
 import type { SentTopups } from '../../vouchers/types.ts';
 import type { Webhooks } from '../../webhooks/webhooks.ts';
+import type { CountCall } from './authentication.ts';
 
 /** What the aitopup dialect needs of the rest of the gateway. */
 export interface AitopupOptions {
@@ -18,7 +19,7 @@ export interface AitopupOptions {
   publicOrigin: string;
   /** Smallest and largest top-up. */
   amountRange: { minCents: number; maxCents: number };
-  /** Whether calls are limited; off for local use. */
-  rateLimits: boolean;
+  /** Absent where calls are not limited, as for local use. */
+  countCall: CountCall | undefined;
   clock: Clock;
 }

@@ -1,3 +1,4 @@
+import { isStorableText } from '../../lib/storable-text.ts';
 import type { Environment } from '../../ports/environment.ts';
 import { fromCents, toCents } from '../../vouchers/cents.ts';
 import type { SenderWallet, SendOrder, SentTopup, TopupName } from '../../vouchers/types.ts';
@@ -27,7 +28,8 @@ export function readObject(body: unknown): Fields {
 function optionalText(fields: Fields, name: string, maxLength: number): string | undefined {
   const value = fields[name];
   if (value === undefined || value === null) return undefined;
-  if (typeof value !== 'string' || value.length === 0 || value.length > maxLength) {
+  const isText = typeof value === 'string' && value.length > 0 && value.length <= maxLength;
+  if (!isText || !isStorableText(value)) {
     throw malformed(`${name} must be a text of 1 to ${maxLength} characters`, name);
   }
   return value;
@@ -38,7 +40,11 @@ function readMetadata(value: unknown): Record<string, string> {
   const { members, nameLength, valueLength } = MAX_METADATA;
   const entries = typeof value === 'object' && !Array.isArray(value) ? Object.entries(value) : undefined;
   const isValid = entries?.every(
-    ([name, text]) => name.length <= nameLength && typeof text === 'string' && text.length <= valueLength,
+    ([name, text]) =>
+      name.length <= nameLength &&
+      typeof text === 'string' &&
+      text.length <= valueLength &&
+      isStorableText(name + text),
   );
   if (!entries || !isValid || entries.length > members) {
     throw malformed(`metadata must be an object of at most ${members} texts`, 'metadata');
@@ -70,13 +76,16 @@ export function readAmount(
 }
 
 const MAX_EMAIL = 254;
+/** No control characters and no halves of characters, as well as nothing that would have to be quoted. */
 const EMAIL =
-  /^[^\s@"(),:;<>[\]\\]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}$/;
+  /^[^\s\p{Cc}\p{Cs}@"(),:;<>[\]\\]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}$/u;
 
 function readEmail(value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
   const email = typeof value === 'string' ? value.trim() : '';
-  if (email.length <= MAX_EMAIL && EMAIL.test(email)) return email;
+  // Its wallet is named in small letters, and a few capitals have longer ones.
+  const length = Math.max(email.length, email.toLowerCase().length);
+  if (length <= MAX_EMAIL && EMAIL.test(email)) return email;
   throw new Refusal(CODE.email, 'recipient_email is not an e-mail address', 'invalid_email', {
     field: 'recipient_email',
   });

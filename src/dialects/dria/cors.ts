@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifySchema } from 'fastify';
 
-const EVERY_ANSWER = {
+export const EVERY_ANSWER = {
   // Balances, offers and receipts are for one caller at one moment.
   'Cache-Control': 'no-store',
   'Access-Control-Allow-Origin': '*',

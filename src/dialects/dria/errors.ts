@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { toGatewayError } from '../../http/errors.ts';
+import { type ErrorAnswer, toGatewayError } from '../../http/errors.ts';
 import { type ErrorCode, GatewayError } from '../../lib/errors.ts';
+import { EVERY_ANSWER } from './cors.ts';
 
 interface WireError {
   status: number;
@@ -21,9 +22,11 @@ export const ERRORS = {
   // The same words as for a key that is unknown: a stolen key must not tell that it is a good one.
   address_not_allowed: { status: 401, text: 'invalid or missing API key' },
   rate_limited: { status: 429 },
+  too_many_at_once: { status: 429 },
   unavailable: { status: 503 },
   conflict: { status: 409 },
   payments_not_configured: { status: 503 },
+  payment_not_accepted_here: { status: 400 },
   payment_malformed: { status: 400 },
   payment_unusable: { status: 400 },
   unsupported_network: { status: 400 },
@@ -44,14 +47,12 @@ export const ERRORS = {
   proof_of_other_wallet: { status: 401 },
 } satisfies Record<ErrorCode, WireError>;
 
-/** Answers everything that a route throws with one line of text. */
-export function answerInText(app: FastifyInstance): void {
-  app.setErrorHandler(async (thrown, request, reply) => {
-    const error = toGatewayError(thrown);
-    logRefusal(request, error, thrown);
-    return sendText(reply, error);
-  });
-}
+/** Answers with one line of text. What fails before any hook has run lacks the headers of every answer. */
+export const answerInText: ErrorAnswer = (thrown, request, reply) => {
+  const error = toGatewayError(thrown);
+  logRefusal(request, error, thrown);
+  return sendText(reply.headers(EVERY_ANSWER), error);
+};
 
 /**
  * Refuses unknown paths, and known paths with another method, before anything of the request is read.

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
+import type { PathOwner } from '../../http/path-owners.ts';
 import { createRateLimiters } from '../../http/rate-limit.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { requireApiKey } from './authentication.ts';
@@ -17,6 +18,8 @@ export type { DriaOptions } from './options.ts';
 /** Where the dialect is mounted; everything under it answers in the dialect's way, unknown paths too. */
 export const DRIA_PREFIX = '/v1';
 
+export const DRIA_PATHS: readonly PathOwner[] = [{ prefix: DRIA_PREFIX, answerError: answerInText }];
+
 /** What an answer to another method names. */
 const ALLOWED_METHODS: Readonly<Record<string, readonly string[]>> = {
   [`${DRIA_PREFIX}${BALANCE_PATH}`]: ['GET', 'HEAD'],
@@ -28,7 +31,7 @@ const ALLOWED_METHODS: Readonly<Record<string, readonly string[]>> = {
 
 /** Prepaid credits behind an API key, as Dria clients speak it. To be registered under {@link DRIA_PREFIX}. */
 export const driaDialect: FastifyPluginAsync<DriaOptions> = async (app, options) => {
-  answerInText(app);
+  app.setErrorHandler(answerInText);
   addCors(app);
   refuseUnknown(app, ALLOWED_METHODS);
   readBodiesAsJson(app);

@@ -8,6 +8,7 @@ import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import type { Environment } from '../../ports/environment.ts';
 import type { ExactPayment } from '../../ports/payment.ts';
+import { markOffer } from '../../protocols/offer-mark.ts';
 import type { PaymentOption } from '../../topups/types.ts';
 import { keyHolderOf, perHolder } from './authentication.ts';
 import { PENDING_RETRY_SECONDS, TOPUP_RATE } from './limits.ts';
@@ -16,6 +17,7 @@ import type { DriaOptions } from './options.ts';
 import { readPayment, type X402Version } from './payment-header.ts';
 import { REASON, translateReason } from './reasons.ts';
 import { errorText, json, PaymentHeaders, PaymentRequired, TopupRequest, TopupResult } from './schemas.ts';
+import { WALLET_KEY_PATH } from './wallet-key.ts';
 import { readAmount, topupBody } from './wire.ts';
 
 export const TOPUP_PATH = '/credits/topup';
@@ -37,6 +39,9 @@ const schema = {
       'The offer: `error` tells whether no payment was presented or why it was refused. No money moved. Version 2 of the same offer is in `PAYMENT-REQUIRED`.',
       PaymentRequired,
       ['PAYMENT-REQUIRED', 'X-PAYMENT-RESPONSE', 'PAYMENT-RESPONSE'],
+    ),
+    409: errorText(
+      'The payment was on the chain before it was shown here: it is credit of the wallet that paid, whose key `POST /v1/auth/wallet` gives. Do not pay again.',
     ),
     429: errorText('Too many calls with this key', ['Retry-After']),
     503: errorText('The outcome of a payment is not known yet, or a part is down', ['Retry-After']),
@@ -71,7 +76,7 @@ export function topupRoute(app: FastifyInstance, options: DriaOptions, limiters:
   const onRequest = perHolder(limiters.perKey(TOPUP_RATE));
   app.post<{ Body: Static<typeof TopupRequest> }>(
     TOPUP_PATH,
-    { schema, onRequest },
+    { schema: { ...schema, ...markOffer('x402', ways.size) }, onRequest },
     async (request, reply) => {
       const holder = keyHolderOf(request);
       const nanoUsd = readAmount(request.body.amount);
@@ -147,6 +152,7 @@ async function judge(options: DriaOptions, call: Presented): Promise<Verdict> {
     case 'refused':
       return isTaken ? reused : { kind: 'refused', reason: translateReason(outcome.reason, REASON.verify) };
     case 'conflict':
+      if (outcome.isOfPayer) throw creditOfPayer();
       return outcome.settled ? { kind: 'refused', reason: REASON.duplicate } : { kind: 'unknown' };
     default:
       return assertNever(outcome);
@@ -170,6 +176,14 @@ function notKnownYet(): GatewayError {
     'settlement_pending',
     'a payment is still being settled; repeat the same request later and do not sign a new payment',
     { retryAfterSeconds: PENDING_RETRY_SECONDS },
+  );
+}
+
+/** Money did move, and the one who shows the payment may be who moved it: no offer, which would be paid once more. */
+function creditOfPayer(): GatewayError {
+  return new GatewayError(
+    'payment_conflict',
+    `this payment was on the chain before it was shown here, so it is credit of the wallet that paid: do not pay again, get a key of that wallet by POST /v1${WALLET_KEY_PATH}`,
   );
 }
 

@@ -14,7 +14,7 @@ const schema = {
   tags: ['dria'],
   summary: 'Get an API key for a wallet',
   description:
-    'The wallet signs (EIP-191, or ERC-1271 when it is a contract) a text whose first line names this host, and which contains the address and an ISO time of the last five minutes, e.g. `gateway.example wants wallet 0x… to obtain an API key`, a line `Issued At: 2026-11-20T09:30:00Z` and a random `Nonce`. Each text is good once. Every call makes a new key; older keys stay valid. The key spends the credit of the wallet, also what it bought elsewhere on this gateway.',
+    'The wallet signs (EIP-191, or ERC-1271 when it is a contract) a text that begins with this host and contains the address and an ISO time of the last five minutes, e.g. `gateway.example wants wallet 0x… to obtain an API key`, a line `Issued At: 2026-11-20T09:30:00Z` and a random `Nonce`. Each text is good once; a sign-in text (EIP-4361) is never good here. Every call makes a new key; older keys stay valid. The key spends the credit of the wallet, also what it bought elsewhere on this gateway.',
   body: WalletKeyRequest,
   response: {
     200: json('The key, which is not shown again', WalletKeyResult),

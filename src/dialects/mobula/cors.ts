@@ -1,6 +1,8 @@
 import type { FastifyInstance, FastifySchema } from 'fastify';
 
-const EVERY_ANSWER = {
+export const EVERY_ANSWER = {
+  // Offers, keys and receipts are for one caller at one moment.
+  'Cache-Control': 'no-store',
   'Access-Control-Allow-Origin': '*',
   'Access-Control-Expose-Headers':
     'PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, WWW-Authenticate, Payment-Receipt, Retry-After',
@@ -18,8 +20,7 @@ const UNDOCUMENTED: FastifySchema & { hide: boolean } = { hide: true };
 /** Lets browsers call these routes from any page: nothing here reads a cookie. */
 export function addCors(app: FastifyInstance): void {
   app.addHook('onRequest', (_request, reply, done) => {
-    // Offers, keys and receipts are for one caller at one moment.
-    void reply.headers({ ...EVERY_ANSWER, 'Cache-Control': 'no-store' });
+    void reply.headers(EVERY_ANSWER);
     done();
   });
 }

@@ -1,6 +1,7 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { toGatewayError } from '../../http/errors.ts';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type ErrorAnswer, toGatewayError } from '../../http/errors.ts';
 import type { ErrorCode, GatewayError } from '../../lib/errors.ts';
+import { EVERY_ANSWER } from './cors.ts';
 
 /** Status of every refusal. What is wrong with a payment itself is 402 with a fresh offer, made by its rail. */
 export const STATUS = {
@@ -13,9 +14,11 @@ export const STATUS = {
   forbidden: 403,
   address_not_allowed: 403,
   rate_limited: 429,
+  too_many_at_once: 429,
   unavailable: 503,
   conflict: 409,
   payments_not_configured: 503,
+  payment_not_accepted_here: 400,
   payment_malformed: 400,
   payment_unusable: 402,
   unsupported_network: 402,
@@ -37,14 +40,12 @@ export const STATUS = {
   proof_of_other_wallet: 403,
 } as const satisfies Record<ErrorCode, number>;
 
-/** Answers everything that a route throws as `{ error, message, details? }`. */
-export function answerErrors(app: FastifyInstance): void {
-  app.setErrorHandler(async (thrown, request, reply) => {
-    const error = toGatewayError(thrown);
-    logRefusal(request, error, thrown);
-    return sendError(reply, error);
-  });
-}
+/** Answers as `{ error, message, details? }`. What fails before any hook has run lacks the headers of every answer. */
+export const answerError: ErrorAnswer = (thrown, request, reply) => {
+  const error = toGatewayError(thrown);
+  logRefusal(request, error, thrown);
+  return sendError(reply.headers(EVERY_ANSWER), error);
+};
 
 function sendError(reply: FastifyReply, error: GatewayError): FastifyReply {
   const { code, message, details, retryAfterSeconds } = error;

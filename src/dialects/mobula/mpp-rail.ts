@@ -1,10 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { toGatewayError } from '../../http/errors.ts';
+import { type ErrorAnswer, toGatewayError } from '../../http/errors.ts';
 import type { RateLimiters } from '../../http/rate-limit.ts';
 import { assertNever } from '../../lib/assert.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import { type MppDemand, type MppRail, MppRefusal, problemOf } from '../../protocols/mpp.ts';
+import { markOffer } from '../../protocols/offer-mark.ts';
+import { EVERY_ANSWER } from './cors.ts';
 import { logRefusal, STATUS } from './errors.ts';
 import { AGENT_RATE, BODY_LIMIT_BYTES } from './limits.ts';
 import { type Call, OPERATIONS, type Operation, type Query } from './operations.ts';
@@ -23,7 +25,7 @@ export function mppRail(
   rail: MppRail,
   limiters: RateLimiters,
 ): void {
-  answerInProblems(app);
+  app.setErrorHandler(answerInProblems);
   const onRequest = limiters.perAddress(AGENT_RATE);
   for (const operation of OPERATIONS) {
     const route = {
@@ -54,6 +56,7 @@ function schemaOf(operation: Operation, rail: MppRail) {
     description: `${operation.description} Without a credential: 402 with a challenge of the method tempo. With one of exactly that amount: it is settled, what was bought is applied, and both are done once, however often it is sent.`,
     headers: MppHeaders,
     querystring: operation.query,
+    ...markOffer('mpp', 1),
     'x-payment-info': {
       offers: [
         {
@@ -69,7 +72,9 @@ function schemaOf(operation: Operation, rail: MppRail) {
       400: problem('The query is malformed'),
       402: json('The challenge; no money moved', Problem, ['WWW-Authenticate'], PROBLEM_TYPE),
       ...Object.fromEntries(refusals),
-      409: problem('The payment belongs to another purchase'),
+      409: problem(
+        'The payment belongs to another purchase; or it was sent by its payer and is credit of the payer’s agent now, because the rules forbid what it was for or it is of another amount',
+      ),
       503: json(
         'The outcome is not known yet, or a part is down: send the same credential again',
         Problem,
@@ -97,9 +102,9 @@ async function serve(
     return reply.code(402).header('WWW-Authenticate', header).type(PROBLEM_TYPE).send(JSON.stringify(body));
   }
   try {
-    const payment = await protocol.readPayment(request.headers.authorization, demand);
-    if (!payment) return await sendChallenge();
-    const outcome = await options.topups.topUp(paidCall(agents, call, { payment, environment }));
+    const presented = await protocol.readPayment(request.headers.authorization, demand);
+    if (!presented) return await sendChallenge();
+    const outcome = await options.topups.topUp(paidCall(agents, call, { ...presented, environment }));
     switch (outcome.kind) {
       case 'credited': {
         const { amountNanoUsd } = outcome;
@@ -139,15 +144,14 @@ function demandOf(operation: Operation, { priceNanoUsd, terms }: Call, { decimal
   };
 }
 
-/** Answers everything that a route throws as problem details (RFC 9457). */
-function answerInProblems(app: FastifyInstance): void {
-  app.setErrorHandler(async (thrown, request, reply) => {
-    const error = toGatewayError(thrown);
-    logRefusal(request, error, thrown);
-    const { code, message, details, retryAfterSeconds } = error;
-    if (retryAfterSeconds !== undefined) void reply.header('Retry-After', retryAfterSeconds);
-    const status = STATUS[code];
-    const problem = { type: 'about:blank', title: code, status, detail: message, ...details };
-    return reply.code(status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
-  });
-}
+/** Answers as problem details (RFC 9457). What fails before any hook has run lacks the headers of every answer. */
+export const answerInProblems: ErrorAnswer = (thrown, request, reply) => {
+  const error = toGatewayError(thrown);
+  logRefusal(request, error, thrown);
+  const { code, message, details, retryAfterSeconds } = error;
+  if (retryAfterSeconds !== undefined) void reply.header('Retry-After', retryAfterSeconds);
+  const status = STATUS[code];
+  // Extensions first: none of them may take the place of a member that RFC 9457 defines.
+  const problem = { ...details, type: 'about:blank', title: code, status, detail: message };
+  return reply.headers(EVERY_ANSWER).code(status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+};

@@ -15,18 +15,27 @@ export function paidCall(
     payment,
     environment,
     answerTag,
-  }: { payment: ExactPayment; environment: Environment; answerTag?: string | undefined },
+    unfit,
+  }: {
+    payment: ExactPayment;
+    environment: Environment;
+    answerTag?: string | undefined;
+    /** Why the payment does not pay for the call. */
+    unfit?: string | undefined;
+  },
 ): TopupRequest {
   const { network, payer: address } = payment;
+  const payer = { environment, network, address };
   async function prepare() {
-    const { customer, purpose } = await agents.prepare({ environment, network, address }, order, terms);
+    if (unfit !== undefined) throw new GatewayError('payment_unusable', unfit);
+    const { customer, purpose } = await agents.prepare(payer, order, terms);
     return { customer, purpose: { ...purpose, ...(answerTag !== undefined && { answerTag }) } };
   }
   return {
     payment,
     environment,
     source: 'mobula',
-    purchase: { terms, prepare },
+    purchase: { terms, prepare, creditor: () => agents.creditorOf(payer) },
   };
 }
 
@@ -40,9 +49,11 @@ type Credited = Extract<TopupOutcome, { kind: 'credited' }>;
 export function requireApplied({ purchase, paymentId }: Credited): PurposeResult | undefined {
   const problem = purchase?.['unapplied'];
   if (purchase !== undefined && problem === undefined) return purchase;
+  // Anything else that stopped it is the operator's business.
+  const reason = purchase?.['refused'] === true ? ` (${String(problem)})` : '';
   throw new GatewayError(
     'conflict',
-    'the payment arrived and what it was for could not be applied: it was added to the account as credit',
+    `the payment arrived and what it was for could not be applied${reason}: it was added to the account as credit`,
     { details: { paymentId } },
   );
 }
@@ -51,6 +62,6 @@ export function notKnownYet({ paymentId }: { paymentId: string }): GatewayError 
   return new GatewayError(
     'settlement_pending',
     'the payment is still being settled; repeat the same request later and do not sign a new payment',
-    { details: { paymentId, status: `/payments/${paymentId}` }, retryAfterSeconds: PENDING_RETRY_SECONDS },
+    { details: { paymentId, statusUrl: `/payments/${paymentId}` }, retryAfterSeconds: PENDING_RETRY_SECONDS },
   );
 }

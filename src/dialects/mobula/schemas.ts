@@ -59,7 +59,12 @@ export const SubscribeQuery = Type.Object({
 });
 
 export const TopupQuery = Type.Object({
-  agent_id: Type.String({ description: 'The `user_id` of the agent', minLength: 1, maxLength: 100 }),
+  agent_id: Type.String({
+    description: 'The `user_id` of the agent',
+    minLength: 1,
+    maxLength: 100,
+    examples: ['agt_019aa1'],
+  }),
   amount_usd: Type.String({
     description: 'Dollars from 20 to 10000, at most six decimals',
     examples: ['20'],
@@ -67,7 +72,12 @@ export const TopupQuery = Type.Object({
 });
 
 export const RevokeQuery = Type.Object({
-  api_key: Type.String({ description: 'The key to revoke', minLength: 1, maxLength: 200 }),
+  api_key: Type.String({
+    description: 'The key to revoke',
+    minLength: 1,
+    maxLength: 200,
+    examples: ['mbl_example'],
+  }),
 });
 
 export const StatusResult = Type.Object(

@@ -5,7 +5,8 @@ import { encodeBase64Json } from '../../lib/base64.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
 import type { ExactPayment } from '../../ports/payment.ts';
-import { offerExtra, offeredNow } from '../../protocols/x402-offer.ts';
+import { markOffer } from '../../protocols/offer-mark.ts';
+import { offerExtensions, offerExtra, requireOffered } from '../../protocols/x402-offer.ts';
 import type { PaymentOption, TopupOutcome } from '../../topups/types.ts';
 import { ANSWER_TOKEN, newAnswerToken, requireSamePresenter } from './answer-token.ts';
 import { AGENT_RATE, BODY_LIMIT_BYTES } from './limits.ts';
@@ -28,10 +29,10 @@ export function x402Rail(app: FastifyInstance, options: MobulaOptions, limiters:
       onRequest,
       handler: (request: FastifyRequest, reply: FastifyReply) => serve(options, operation, request, reply),
     };
-    app.route({ ...route, method: operation.method, schema: schemaOf(operation) });
+    const schema = { ...schemaOf(operation), ...markOffer('x402', options.paymentOptions.length) };
+    app.route({ ...route, method: operation.method, schema });
     // Both methods are in use for a revocation, and which of them a client takes is not in its hands.
     if (operation.method !== 'GET') {
-      const schema = schemaOf(operation);
       app.route({
         ...route,
         method: 'GET',
@@ -132,7 +133,7 @@ function offerOf(
       description: operation.summary,
       mimeType: 'application/json',
     },
-    accepts: offeredNow(paymentOptions).map(option => ({
+    accepts: requireOffered(paymentOptions).map(option => ({
       scheme: option.scheme,
       network: option.network,
       amount: nanoToBaseUnits(priceNanoUsd, option.assetDecimals).toString(),
@@ -141,6 +142,7 @@ function offerOf(
       maxTimeoutSeconds: option.maxTimeoutSeconds,
       extra: { ...offerExtra(option), [ANSWER_TOKEN]: answerToken },
     })),
+    ...offerExtensions(paymentOptions),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifySchema } from 'fastify';
 import { PAYMENT_HEADERS, PROOF_HEADERS } from './headers.ts';
 
-const EVERY_ANSWER = {
+export const EVERY_ANSWER = {
   // Prices, balances and receipts are for one caller at one moment.
   'Cache-Control': 'no-store',
   'Access-Control-Allow-Origin': '*',

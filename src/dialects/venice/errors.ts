@@ -1,6 +1,7 @@
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { toGatewayError } from '../../http/errors.ts';
-import type { ErrorCode, GatewayError } from '../../lib/errors.ts';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { type ErrorAnswer, toGatewayError } from '../../http/errors.ts';
+import { type ErrorCode, GatewayError } from '../../lib/errors.ts';
+import { EVERY_ANSWER } from './cors.ts';
 
 interface WireError {
   status: number;
@@ -34,9 +35,11 @@ export const TOPUP_ERRORS = {
   forbidden: coded(403, 'FORBIDDEN'),
   address_not_allowed: coded(403, 'FORBIDDEN'),
   rate_limited: rateLimited,
+  too_many_at_once: rateLimited,
   unavailable: coded(503, 'SERVICE_UNAVAILABLE'),
   conflict: coded(409, 'CONFLICT'),
   payments_not_configured: coded(503, 'X402_NOT_CONFIGURED'),
+  payment_not_accepted_here: coded(400, 'PAYMENT_HEADER_NOT_ACCEPTED'),
   payment_malformed: coded(400, 'INVALID_PAYMENT_FORMAT'),
   payment_unusable: coded(400, 'INVALID_PAYMENT'),
   unsupported_network: coded(400, 'UNSUPPORTED_NETWORK'),
@@ -71,18 +74,63 @@ export const WALLET_ERRORS = {
   proof_of_other_wallet: plain(403),
 } satisfies Record<ErrorCode, WireError>;
 
-/** Answers everything that a route throws from the given table. */
-export function errorHandler(errors: Record<ErrorCode, WireError>) {
-  return async (thrown: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
+/** `{ error: text, code }`: the form of the metered routes, where clients show `error` and tell cases apart by `code`. */
+function named(status: number, code: string, text?: string): WireError {
+  return { status, body: ({ message }) => ({ error: text ?? message, code }) };
+}
+
+/** The contract wants a code in every case, and has a text for those that have none of their own. */
+function badProof({ message, details }: GatewayError) {
+  const reason = details?.['reason'];
+  return {
+    error: message || 'Sign-in-with-X authentication failed',
+    code: `X402_SIGN_IN_${typeof reason === 'string' ? reason : 'INVALID_PAYLOAD'}`,
+  };
+}
+
+/**
+ * Routes that charge a wallet. What is 402 there has a document of its own, made in `payment-required.ts`: no credential
+ * at all, and too little credit.
+ */
+export const METERED_ERRORS = {
+  ...WALLET_ERRORS,
+  rate_limited: plain(429, 'Rate limit exceeded'),
+  too_many_at_once: named(429, 'X402_CONCURRENCY_LIMIT', 'Too many concurrent requests'),
+  payment_not_accepted_here: named(400, 'PAYMENT_HEADER_NOT_ACCEPTED'),
+  proof_invalid: { status: 401, body: badProof },
+} satisfies Record<ErrorCode, WireError>;
+
+/** Answers from the given table. What fails before any hook has run lacks the headers of every answer. */
+export function errorHandler(errors: Record<ErrorCode, WireError>): ErrorAnswer {
+  return (thrown, request, reply) => {
     const error = toGatewayError(thrown);
     const { status, body } = errors[error.code];
     logRefusal(request, error, thrown);
     if (error.retryAfterSeconds !== undefined) void reply.header('Retry-After', error.retryAfterSeconds);
     return reply
       .code(status)
+      .headers(EVERY_ANSWER)
       .type('application/json')
       .send(JSON.stringify(body(error)));
   };
+}
+
+/**
+ * Refuses unknown paths below the prefix of the plugin, and known paths with another method.
+ * @param routes patterns of whole paths with their methods
+ */
+export function refuseUnknown(
+  app: FastifyInstance,
+  routes: readonly { path: RegExp; methods: readonly string[] }[],
+): void {
+  app.setErrorHandler(errorHandler(WALLET_ERRORS));
+  app.setNotFoundHandler((request, reply) => {
+    const [path = ''] = request.url.split('?', 1);
+    const known = routes.find(route => route.path.test(path));
+    if (!known) throw new GatewayError('not_found', 'there is no such route');
+    void reply.header('Allow', known.methods.join(', '));
+    throw new GatewayError('method_not_allowed', 'this route has another method');
+  });
 }
 
 /**

@@ -1,6 +1,6 @@
 import { encodeBase64Json } from '../../lib/base64.ts';
 import { nanoToBaseUnits } from '../../lib/money.ts';
-import { offerExtra, offeredNow } from '../../protocols/x402-offer.ts';
+import { offerExtensions, offerExtra, offeredNow, requireOffered } from '../../protocols/x402-offer.ts';
 import type { PaymentOption } from '../../topups/types.ts';
 import { PROOF_HEADERS } from './headers.ts';
 import { MINIMUM_TO_CONSUME, MINIMUM_TOPUP, SUGGESTED_TOPUP } from './limits.ts';
@@ -39,19 +39,21 @@ function requirement(option: PaymentOption, nanoUsd: bigint) {
 
 /**
  * Makes the price list of the top-up route. It names no resource and carries no challenge, so one rendering
- * serves every caller, except on Solana, where the memo must be new each time.
+ * serves every caller, except on Solana, where the memo must be new each time. What is returned throws GatewayError
+ * `unavailable` while nothing can be offered.
  */
 export function topupOffer(options: readonly PaymentOption[], nanoUsd: bigint): () => PaymentRequired {
   const render = () => {
     const document = {
       x402Version: 2,
-      accepts: offeredNow(options).map(option => requirement(option, nanoUsd)),
+      accepts: requireOffered(options).map(option => requirement(option, nanoUsd)),
+      ...offerExtensions(options),
     };
     return { body: JSON.stringify(document), header: encodeBase64Json(document) };
   };
   if (options.some(({ solana }) => solana !== undefined)) return render;
-  const rendered = render();
-  return () => rendered;
+  let rendered: PaymentRequired | undefined;
+  return () => (rendered ??= render());
 }
 
 /**

@@ -6,6 +6,7 @@ import { encodeBase64Json } from '../../lib/base64.ts';
 import { GatewayError } from '../../lib/errors.ts';
 import { baseUnitsToNano, formatUsd } from '../../lib/money.ts';
 import type { ExactPayment } from '../../ports/payment.ts';
+import { markOffer } from '../../protocols/offer-mark.ts';
 import { decodeExactPayment } from '../../protocols/x402-exact.ts';
 import type { PaymentOption, TopupOutcome } from '../../topups/types.ts';
 import { errorHandler, TOPUP_ERRORS } from './errors.ts';
@@ -64,7 +65,8 @@ export function topupRoute(app: FastifyInstance, options: VeniceOptions, limiter
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null, undefined));
 
-  const routeOptions = { schema, bodyLimit: BODY_LIMIT, onRequest: limiters.perAddress(TOPUP_RATE) };
+  const marked = { ...schema, ...markOffer('x402', paymentOptions.length) };
+  const routeOptions = { schema: marked, bodyLimit: BODY_LIMIT, onRequest: limiters.perAddress(TOPUP_RATE) };
   app.post(TOPUP_PATH, routeOptions, async (request, reply) => {
     if (paymentOptions.length === 0) {
       throw new GatewayError('payments_not_configured', 'Payments are not available on this server');

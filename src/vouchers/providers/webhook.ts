@@ -2,7 +2,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { DeliveryOrder, DeliveryOutcome, DeliveryProvider } from '../../ports/delivery-provider.ts';
 import type { Outbound } from '../../ports/outbound.ts';
 import { signWebhook } from '../../webhooks/signing.ts';
-import { toCents } from '../cents.ts';
+import { fromCents, toCents } from '../cents.ts';
 
 export interface DeliveryWebhookOptions {
   outbound: Outbound;
@@ -15,10 +15,12 @@ export interface DeliveryWebhookOptions {
 
 const TIMEOUT_MS = 8_000;
 const RETRY_MS = 5_000;
+/** Beyond it a balance is no balance; what an account of ours can hold is near it. */
+const MAX_CENTS = 9e11;
 
 /**
- * Asks the operator's endpoint to deliver. It answers 2xx with `{ "status": "delivered" }`, `"pending"` or
- * `"failed"` (with `failure_reason`); everything else, silence included, is not known and is asked again. The
+ * Asks the operator's endpoint to deliver. It answers 2xx with `{ "status": "delivered" }` (and `new_balance_cents`,
+ * if it knows what the recipient has then), `"pending"` or `"failed"` (with `failure_reason`); everything else, silence included, is not known and is asked again. The
  * `Idempotency-Key` is the transaction's id, so that asking twice delivers once.
  */
 export function createDeliveryWebhook({
@@ -69,8 +71,12 @@ function bodyOf(order: DeliveryOrder) {
 }
 
 function readAnswer(text: string): DeliveryOutcome {
-  const { status, failure_reason: reason } = parseObject(text);
-  if (status === 'delivered') return { kind: 'delivered' };
+  const { status, failure_reason: reason, new_balance_cents: cents } = parseObject(text);
+  if (status === 'delivered') {
+    const isTold =
+      typeof cents === 'number' && Number.isSafeInteger(cents) && cents >= 0 && cents <= MAX_CENTS;
+    return { kind: 'delivered', ...(isTold && { newBalanceNanoUsd: fromCents(cents) }) };
+  }
   if (status === 'failed') {
     return { kind: 'failed', reason: reason === 'recipient_rejected' ? reason : 'provider_error' };
   }

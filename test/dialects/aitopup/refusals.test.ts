@@ -176,6 +176,52 @@ const BODIES: Row[] = [
   ],
 ];
 
+const NUL = '\0';
+const HALF = '\ud800';
+const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
+const deep = `{"platform":"claude","amount_cents":1000,"more":${nested(20_000)}}`;
+
+/** What no database keeps, and what ends the stack of whoever reads it. */
+const UNSTORABLE: Row[] = [
+  ...[NUL, HALF].flatMap((x): Row[] => [
+    ['a reference', '/topup/send', { body: { ...good, reference: x } }, 400, 2000, 'malformed_request'],
+    ['a value', '/topup/send', { body: { ...good, metadata: { a: x } } }, 400, 2000, 'malformed_request'],
+    ['a name', '/topup/send', { body: { ...good, metadata: { [x]: 'a' } } }, 400, 2000, 'malformed_request'],
+    [
+      'an address',
+      '/topup/send',
+      { body: { ...good, recipient_email: `a${x}@example.org` } },
+      400,
+      2004,
+      'invalid_email',
+    ],
+    ['a cancelling', '/topup/cancel', { body: { transaction_id: x } }, 404, 3003, 'unknown_transaction'],
+    ['a cancelled reference', '/topup/cancel', { body: { reference: x } }, 400, 2000, 'malformed_request'],
+    [
+      'a webhook',
+      '/webhooks/register',
+      { body: { url: `https://8.8.8.8/${x}` } },
+      400,
+      5002,
+      'invalid_webhook_url',
+    ],
+  ]),
+  ['a path', '/topup/status/txn_%00', {}, 404, 3003, 'unknown_transaction'],
+  ['a page', '/topup/history?before=%00', {}, 400, 2000, 'malformed_request'],
+  ['a page of two names', '/topup/history?before=a&before=b', {}, 400, 2000, 'malformed_request'],
+  ['a filter', '/webhooks/deliveries?event=%00', {}, 400, 2000, 'malformed_request'],
+  ['another filter', '/webhooks/deliveries?transaction_id=%00', {}, 400, 2000, 'malformed_request'],
+  ['a depth', '/topup/send', { payload: deep }, 400, 2000, 'malformed_request'],
+  [
+    'an address whose small letters are longer',
+    '/topup/send',
+    { body: { ...good, recipient_email: `${'İ'.repeat(64)}@${'a.'.repeat(93)}org` } },
+    400,
+    2004,
+    'invalid_email',
+  ],
+];
+
 describe('a refusal is the envelope', () => {
   it.each(ROUTES)('of %s', async (_, path, request, status, code, reason) => {
     const answer = await call(gateway.app, path, request);
@@ -192,7 +238,7 @@ describe('a refusal is the envelope', () => {
     if (status === 405) expect(answer.headers['allow']).toEqual(expect.any(String));
   });
 
-  it.each(BODIES)('of %s', async (_, path, request, status, code, reason) => {
+  it.each([...BODIES, ...UNSTORABLE])('of %s', async (_, path, request, status, code, reason) => {
     const answer = await call(gateway.app, path, { key, ...request });
     expect(answer).toMatchObject({
       status,
@@ -216,6 +262,50 @@ describe('a refusal is the envelope', () => {
       status: 200,
       code: 1000,
     });
+  });
+
+  it('of an address that a trusted balancer names, and not of one that the caller names', async () => {
+    const proxied = await startAitopupGateway({
+      replicaOf: gateway,
+      settings: { TRUST_PROXY: '127.0.0.1/32' },
+    });
+    const listed = await createCaller(gateway, { allowedAddresses: ['203.0.113.0/24'] });
+    const codeFrom = async (app: typeof gateway.app, forwarded: string) =>
+      (await call(app, '/topup/balance', { key: listed.apiKey, headers: { 'x-forwarded-for': forwarded } }))
+        .code;
+    const codes = [
+      await codeFrom(proxied.app, '203.0.113.9'),
+      await codeFrom(proxied.app, '198.51.100.1'),
+      // What the caller wrote itself stands before the address that the balancer saw.
+      await codeFrom(proxied.app, '203.0.113.9, 198.51.100.1'),
+      await codeFrom(gateway.app, '203.0.113.9'),
+    ];
+    await proxied.stop();
+    expect(codes).toEqual([1000, 4002, 4002, 4002]);
+  });
+
+  it('of an amount outside the range that is configured', async () => {
+    const ranged = await startAitopupGateway({
+      replicaOf: gateway,
+      settings: { TOPUP_MIN_CENTS: '500', TOPUP_MAX_CENTS: '700' },
+    });
+    const answers = [];
+    for (const path of ['/topup/send', '/topup/validate']) {
+      for (const cents of [499, 500, 700, 701]) {
+        const { code, data } = await call(ranged.app, path, { key, body: { ...good, amount_cents: cents } });
+        answers.push([code, data['reason']]);
+      }
+    }
+    const { data } = await call(ranged.app, '/topup/send', { key, body: { ...good, amount_cents: 1 } });
+    await ranged.stop();
+    const range = (done: number) => [
+      [2005, 'amount_too_low'],
+      [done, undefined],
+      [done, undefined],
+      [2005, 'amount_too_high'],
+    ];
+    expect(answers).toEqual([...range(1001), ...range(1000)]);
+    expect(data['message']).toContain('from 500 to 700');
   });
 
   it('of a rate that is too high, with the time to wait', async () => {
@@ -275,25 +365,48 @@ describe('a refusal is the envelope', () => {
   });
 
   it('comes in the order of the contract', async () => {
-    const bad = { platform: 'x', amount_cents: 1, recipient_email: 'x' };
-    const codes = [];
-    codes.push((await call(gateway.app, '/topup/send', { payload: '{', key: 'x' })).code);
-    codes.push((await call(gateway.app, '/topup/send', { payload: '{', key })).code);
-    codes.push((await send(gateway.app, key, bad)).code);
-    codes.push((await send(gateway.app, key, { ...bad, platform: 'claude' })).code);
-    codes.push((await send(gateway.app, key, { ...bad, platform: 'claude', amount_cents: 50_000 })).code);
-    codes.push(
-      (await send((await createPoor()).app, poorKey, { reference: 'first', amount_cents: 50_000 })).code,
-    );
-    expect(codes).toEqual([2001, 2000, 2003, 2005, 2004, 2002]);
+    const settings = { RATE_LIMITS: 'on', TRUST_PROXY: '127.0.0.1/32' };
+    const limited = await startAitopupGateway({ replicaOf: gateway, settings });
+    const listed = await createCaller(gateway, { cents: 100n, allowedAddresses: ['203.0.113.0/24'] });
+    const from = (address: string) => ({ 'x-forwarded-for': address });
+    const codeOf = async (path: string, request: Call) => (await call(limited.app, path, request)).code;
+    // One request that is no JSON, from here and from there, with the key and with another, here and on no route.
+    const broken = {
+      method: 'POST',
+      payload: '{',
+      key: listed.apiKey,
+      headers: from('203.0.113.9'),
+    } as const;
+    const codes: number[] = [];
+    // A slow machine fills the bucket while it empties it, so it may take more than twenty.
+    for (let n = 0; n < 500 && codes.at(-1) !== 4001; n += 1) codes.push(await codeOf('/topup/send', broken));
+    expect([...new Set(codes)]).toEqual([2000, 4001]);
+    const elsewhere = { ...broken, headers: from('198.51.100.1') };
+    expect(await codeOf('/topup/send', elsewhere)).toBe(4002);
+    expect(await codeOf('/topup/send', { ...elsewhere, key: 'x' })).toBe(2001);
+    expect(await codeOf('/topup/balance', { ...elsewhere, key: 'x' })).toBe(3000);
+    expect(await codeOf('/topup/nothing', { ...elsewhere, key: 'x' })).toBe(3000);
+    // And one that is wrong in every way that comes later.
+    const everything = { platform: 'x', amount_cents: 1, recipient_email: 'x' };
+    const sent = (body: object) => codeOf('/topup/send', { key, body });
+    expect(await sent({ ...everything, reference: 7 })).toBe(2000);
+    expect(await sent(everything)).toBe(2003);
+    expect(await sent({ ...everything, platform: 'claude' })).toBe(2005);
+    expect(await sent({ ...everything, platform: 'claude', amount_cents: 50_000 })).toBe(2004);
+    await limited.stop();
+  });
+
+  it('of a repetition comes before that of a wallet without money', async () => {
+    const { apiKey } = await createCaller(gateway, { cents: 1_000n });
+    const name = { 'idempotency-key': 'once' };
+    const body = { reference: 'first', ...good };
+    expect((await send(gateway.app, apiKey, body, name)).code).toBe(1001);
+    expect((await send(gateway.app, apiKey, body, name)).code).toBe(1001);
+    expect((await send(gateway.app, apiKey, { ...body, platform: 'gemini' }, name)).code).toBe(2006);
+    expect((await send(gateway.app, apiKey, body)).code).toBe(2006);
+    expect((await send(gateway.app, apiKey, { ...body, reference: 'second' })).code).toBe(2002);
   });
 });
-
-let poorKey = '';
-async function createPoor(): Promise<TestGateway> {
-  poorKey = (await createCaller(gateway, { cents: 100n })).apiKey;
-  return gateway;
-}
 
 describe('a webhook’s URL', () => {
   it.each([

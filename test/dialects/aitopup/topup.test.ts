@@ -284,7 +284,7 @@ describe('a top-up', () => {
 
 describe('a repetition', () => {
   it('is answered as the first call was, byte for byte, also from an empty wallet', async () => {
-    const { apiKey } = await createCaller(gateway, { cents: 1_000n });
+    const { apiKey, customerId } = await createCaller(gateway, { cents: 1_000n });
     const receiver = await receive();
     await listen(gateway.app, apiKey, receiver);
     const name = { 'idempotency-key': 'order 1' };
@@ -295,7 +295,6 @@ describe('a repetition', () => {
     const again = await call(gateway.app, '/topup/send', { key: apiKey, headers: name, payload });
     expect(again.text).toBe(first.text);
     expect(again).toMatchObject({ status: 200, code: 1001, headers: { 'idempotent-replayed': 'true' } });
-    await events(receiver, 1);
     expect(await send(gateway.app, apiKey, { recipient_email: 'b@example.org' }, name)).toMatchObject({
       status: 409,
       code: 2006,
@@ -303,7 +302,15 @@ describe('a repetition', () => {
     });
     const list = await call(gateway.app, '/topup/history', { key: apiKey });
     expect(list.data).toMatchObject({ count: 1, transactions: [{ transaction_id: first.transaction_id }] });
-    expect(receiver.arrivals).toHaveLength(1);
+    // One event of this wallet was written, whenever it is delivered, and one charge.
+    const { rows } = await gateway.sql.query(
+      `SELECT o.transaction_id, o.type, (SELECT count(*)::int FROM cell_0.transfer t
+         WHERE t.account_id = o.account_id AND t.amount < 0) AS debits
+       FROM cell_0.outbox o JOIN directory.customer c USING (account_id) WHERE c.customer_id = $1`,
+      [customerId],
+    );
+    expect(rows).toEqual([{ transaction_id: first.transaction_id, type: 'topup.delivered', debits: 1 }]);
+    expect(await events(receiver, 1)).toHaveLength(1);
   });
 
   it('at the same moment spends once, and is told to wait', async () => {
@@ -501,66 +508,5 @@ describe('a wallet', () => {
     expect(idsOf(page.data)).toEqual(ids.slice(0, 2));
     const next = await call(gateway.app, `/topup/history?limit=2&before=${ids[1]}`, { key: apiKey });
     expect(idsOf(next.data)).toEqual(ids.slice(2));
-  });
-});
-
-describe('a voucher', () => {
-  const redeem = (code: unknown, customerId: string) =>
-    gateway.app.inject({
-      method: 'POST',
-      url: `/admin/v1/vouchers/${String(code)}/redeem`,
-      headers: { authorization: `Bearer ${gateway.config.adminApiKey}` },
-      payload: { customerId },
-    });
-
-  it('is redeemed once, for credit of a customer of any dialect', async () => {
-    const { apiKey } = await createCaller(gateway, { environment: 'live', cents: 5_000n });
-    const buyer = await gateway.services.createFundedKey({ dialect: 'dria', environment: 'live' });
-    const { data } = await send(gateway.app, apiKey, { amount_cents: 2_500 });
-    const code = data['voucher_code'];
-    const answers = await Promise.all([1, 2, 3].map(() => redeem(code, buyer.customerId)));
-    expect(answers.map(each => each.statusCode).toSorted((a, b) => a - b)).toEqual([200, 409, 409]);
-    expect(answers.find(each => each.statusCode === 200)?.json()).toEqual({
-      amountUsd: '25',
-      availableUsd: '25',
-      customerId: buyer.customerId,
-      environment: 'live',
-    });
-    const shown = await gateway.app.inject({
-      url: '/v1/credits/balance',
-      headers: { authorization: `Bearer ${buyer.apiKey}` },
-    });
-    expect(shown.json()).toMatchObject({ balance: 2_500 });
-    expect((await redeem(code, 'c0000000-0000-7000-8000-000000000000')).statusCode).toBe(404);
-    expect((await redeem('ATU-2222-2222-2222', buyer.customerId)).statusCode).toBe(404);
-    expect((await redeem('nonsense', buyer.customerId)).statusCode).toBe(404);
-  });
-
-  it('of staging is worth nothing in live', async () => {
-    const { apiKey } = await createCaller(gateway);
-    const live = await gateway.services.createFundedKey({ dialect: 'dria', environment: 'live' });
-    const { data } = await send(gateway.app, apiKey);
-    const answer = await redeem(data['voucher_code'], live.customerId);
-    expect(answer.statusCode).toBe(409);
-    expect(answer.json()).toMatchObject({ error: 'conflict' });
-  });
-
-  it('is nowhere in the database as it is, when there is a key', async () => {
-    const sealed = await startAitopupGateway({
-      replicaOf: gateway,
-      settings: { DATA_ENCRYPTION_KEY: Buffer.alloc(32, 3).toString('base64') },
-    });
-    const { apiKey } = await createCaller(sealed);
-    const { transaction_id: id, data } = await send(sealed.app, apiKey);
-    const { rows } = await sealed.sql.query<{ row: string }>(
-      `SELECT concat(t::text, o::text, v::text) AS row FROM cell_0.topup t
-       JOIN cell_0.outbox o USING (transaction_id) JOIN cell_0.voucher v USING (topup_id) WHERE t.transaction_id = $1`,
-      [id],
-    );
-    expect(rows).toHaveLength(1);
-    expect(rows[0]?.row).not.toContain(data['voucher_code']);
-    const shown = await call(sealed.app, `/topup/status/${id}`, { key: apiKey });
-    expect(shown.data['voucher_code']).toBe(data['voucher_code']);
-    await sealed.stop();
   });
 });

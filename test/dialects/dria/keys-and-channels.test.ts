@@ -4,9 +4,11 @@ import { hashApiKey } from '../../../src/customers/api-key-format.ts';
 import { revokeApiKey } from '../../../src/customers/api-keys.ts';
 import { deleteOldMessages, insertMessage } from '../../../src/customers/channel-messages.ts';
 import { createCustomer } from '../../../src/customers/customers.ts';
+import { encodeBase64Json } from '../../../src/lib/base64.ts';
 import { newId } from '../../../src/lib/ids.ts';
 import { startGateway, type TestGateway } from '../../support/gateway.ts';
 import { createPayer, paymentHeader, signPayment } from '../../support/payment.ts';
+import { HOST, signIn } from '../../support/sign-in.ts';
 import { balanceOf, createKey } from './dria-gateway.ts';
 
 let gateway: TestGateway;
@@ -20,7 +22,7 @@ afterAll(async () => {
 });
 
 async function registration(account: PrivateKeyAccount, changes: { nonce?: string; host?: string } = {}) {
-  const { nonce = newId(), host = '127.0.0.1:4020' } = changes;
+  const { nonce = newId(), host = HOST } = changes;
   const issuedAt = new Date().toISOString();
   const message = `${host} wants wallet ${account.address} to obtain an API key\nIssued At: ${issuedAt}\nNonce: ${nonce}`;
   return { address: account.address, message, signature: await account.signMessage({ message }) };
@@ -74,6 +76,25 @@ describe('a registered wallet', () => {
       expect((await register(body)).statusCode).toBe(401);
     }
     expect((await register({ ...good, address: account.address.toLowerCase() })).statusCode).toBe(200);
+  });
+
+  it('has no key for what was signed to sign in or to link wallets, used or not', async () => {
+    const account = privateKeyToAccount(generatePrivateKey());
+    const url = `/api/v1/x402/balance/${account.address}`;
+    for (const statement of ['Sign in to Venice AI', `Link with eip155:8453:${account.address}`]) {
+      const signed = await signIn(account, statement);
+      const fresh = await register(signed);
+      expect([fresh.statusCode, fresh.headers['content-type']]).toEqual([401, 'text/plain; charset=utf-8']);
+      const headers = { 'sign-in-with-x': encodeBase64Json(signed) };
+      expect((await gateway.app.inject({ url, headers })).statusCode).toBe(200);
+      expect((await register(signed)).statusCode).toBe(401);
+    }
+    const { rows } = await gateway.sql.query(
+      `SELECT 1 FROM directory.api_key k JOIN directory.customer_identity i USING (customer_id)
+       WHERE i.value = $1`,
+      [`eip155:8453:${account.address.toLowerCase()}`],
+    );
+    expect(rows).toEqual([]);
   });
 
   it('gets no test key where no test network is served', async () => {

@@ -1,13 +1,13 @@
 import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { decodeBase64Json } from '../../../src/lib/base64.ts';
-import { transferCallData } from '../../../src/lib/eip3009.ts';
 import { unavailable } from '../../../src/lib/errors.ts';
 import { newId } from '../../../src/lib/ids.ts';
 import type { LocalEvmChain } from '../../../src/local/evm-chain.ts';
-import { mintUsdc, sendAsPayer, usdcTransfersTo } from '../../support/chain.ts';
+import { mintUsdc, usdcTransfersTo } from '../../support/chain.ts';
 import type { TestGateway } from '../../support/gateway.ts';
-import { BASE_USDC, createPayer } from '../../support/payment.ts';
+import { leaveClaim, sendByStranger } from '../../support/interrupted-payment.ts';
+import { createPayer, paymentHeader, type SignedPayment } from '../../support/payment.ts';
 import {
   balanceOf,
   createKey,
@@ -115,25 +115,100 @@ describe('a top-up', () => {
     expect(await transfersFrom(payer)).toEqual([10_000_000n]);
   });
 
-  it('that was on the chain before is credit of the wallet that paid, whoever shows it', async () => {
-    const key = await createKey(gateway);
-    const payer = await createPayer(100n);
-    const payment = await signDria(payer, gateway, 10n);
-    const { authorization, signature } = payment;
-    const [from, to] = [authorization.from.toLowerCase(), authorization.to.toLowerCase()];
-    const data = transferCallData({ ...authorization, from, to }, signature);
-    await sendAsPayer(await createPayer(0n), BASE_USDC, data);
-    for (let i = 0; i < 2; i += 1) {
-      const answer = await topUp(gateway.app, { key, amount: '10', payment });
-      expect([answer.statusCode, answer.json().error]).toEqual([402, 'duplicate_settlement']);
-    }
-    expect(await balanceOf(gateway.app, key)).toEqual({ balance: 0, balance_usdc: '0.00' });
-    const { rows } = await gateway.sql.query(
+  /** What the wallet's own account holds, in nano-USD. */
+  async function creditOf({ address }: PrivateKeyAccount): Promise<string | undefined> {
+    const { rows } = await gateway.sql.query<{ posted: string }>(
       `SELECT a.posted FROM cell_0.account a JOIN directory.customer c USING (account_id)
          JOIN directory.customer_identity i USING (customer_id) WHERE i.value = $1`,
-      [`eip155:8453:${from}`],
+      [`eip155:8453:${address.toLowerCase()}`],
     );
-    expect(rows).toEqual([{ posted: '10000000000' }]);
+    return rows[0]?.posted;
+  }
+
+  async function payOnVenice(payment: SignedPayment) {
+    const headers = { 'payment-signature': paymentHeader(payment) };
+    const answer = await gateway.app.inject({ method: 'POST', url: '/api/v1/x402/top-up', headers });
+    return [answer.statusCode, answer.json().error ?? answer.json().data.newBalance];
+  }
+
+  it('that was on the chain before is credit of the wallet that paid, whoever shows it', async () => {
+    const [key, otherKey] = await Promise.all([createKey(gateway), createKey(gateway)]);
+    const payer = await createPayer(100n);
+    const payment = await signDria(payer, gateway, 10n);
+    await sendByStranger(payment);
+    for (const each of [key, otherKey, key]) {
+      const answer = await topUp(gateway.app, { key: each, amount: '10', payment });
+      // No offer: whoever moved the money would pay it a second time.
+      expect([answer.statusCode, answer.headers['content-type']]).toEqual([409, 'text/plain; charset=utf-8']);
+      expect(answer.body).toContain('do not pay again');
+      expect(answer.headers['payment-required']).toBeUndefined();
+    }
+    expect(await balanceOf(gateway.app, key)).toEqual({ balance: 0, balance_usdc: '0.00' });
+    expect(await creditOf(payer)).toBe('10000000000');
+    expect(await payOnVenice(payment)).toEqual([200, 10]);
+  });
+
+  describe('that was claimed by a process that died before it stored it, and then sent by a stranger', () => {
+    let keys: [string, string];
+    let payer: PrivateKeyAccount;
+    let payment: SignedPayment;
+
+    beforeEach(async () => {
+      keys = await Promise.all([createKey(gateway), createKey(gateway)]);
+      payer = await createPayer(100n);
+      payment = await signDria(payer, gateway, 10n);
+      const { customer } = await gateway.services.apiKeys.authenticate({
+        apiKey: keys[0],
+        dialect: 'dria',
+        callerAddress: '127.0.0.1',
+      });
+      await leaveClaim(gateway.sql, payment, customer);
+      await sendByStranger(payment);
+    });
+
+    const credited = { balance: 1000, balance_usdc: '10.00' };
+    const nothing = { balance: 0, balance_usdc: '0.00' };
+
+    it('is credit of the account that claimed it, when it comes back', async () => {
+      const call = { key: keys[0], amount: '10', payment };
+      const first = await topUp(gateway.app, call);
+      expect(first.statusCode).toBe(200);
+      expect(first.json()).toMatchObject({ credits_added: 1000, ...credited });
+      expect((await topUp(gateway.app, call)).body).toBe(first.body);
+      expect(await balanceOf(gateway.app, keys[0])).toEqual(credited);
+      expect(await creditOf(payer)).toBeUndefined();
+    });
+
+    it('is nobody else’s, whoever shows it and however often', async () => {
+      for (let i = 0; i < 2; i += 1) {
+        expect((await topUp(gateway.app, { key: keys[1], amount: '10', payment })).statusCode).toBe(503);
+        expect(await payOnVenice(payment)).toEqual([409, 'PAYMENT_ALREADY_PROCESSED']);
+      }
+      expect((await topUp(gateway.app, { key: keys[0], amount: '10', payment })).statusCode).toBe(200);
+      const late = await topUp(gateway.app, { key: keys[1], amount: '10', payment });
+      expect([late.statusCode, late.json().error]).toEqual([402, 'duplicate_settlement']);
+      expect(await payOnVenice(payment)).toEqual([409, 'PAYMENT_ALREADY_PROCESSED']);
+      expect(await balanceOf(gateway.app, keys[1])).toEqual(nothing);
+      expect(await creditOf(payer)).toBeUndefined();
+    });
+
+    it('is credited once when everybody shows it at once', async () => {
+      const shown = [keys[0], keys[1], keys[0], keys[1], keys[0]];
+      await Promise.all(shown.map(key => topUp(gateway.app, { key, amount: '10', payment })));
+      const again = async () =>
+        (await topUp(gateway.app, { key: keys[0], amount: '10', payment })).statusCode;
+      await expect.poll(again, { timeout: 20_000 }).toBe(200);
+      expect(await balanceOf(gateway.app, keys[0])).toEqual(credited);
+      expect(await balanceOf(gateway.app, keys[1])).toEqual(nothing);
+      expect(await transfersFrom(payer)).toEqual([10_000_000n]);
+    });
+
+    it('is not had by a forged signature', async () => {
+      const forged = { ...payment, signature: (await signDria(payer, gateway, 11n)).signature };
+      await topUp(gateway.app, { key: keys[1], amount: '10', payment: forged });
+      expect(await balanceOf(gateway.app, keys[1])).toEqual(nothing);
+      expect((await topUp(gateway.app, { key: keys[0], amount: '10', payment })).statusCode).toBe(200);
+    });
   });
 
   it('is credited once when it is sent 20 times at once, with two keys', async () => {

@@ -108,6 +108,6 @@ export async function status(gateway: MobulaGateway, payer: PrivateKeyAccount) {
 }
 
 /** Rows of the ledger that break a rule; none in good books. */
-export async function ledgerBreaks(gateway: MobulaGateway): Promise<unknown[]> {
+export async function ledgerBreaks(gateway: TestGateway): Promise<unknown[]> {
   return (await gateway.sql.query('SELECT * FROM cell_0.ledger_breaks()')).rows;
 }

@@ -1,100 +1,44 @@
 import { execFile } from 'node:child_process';
-import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { Challenge, Credential, Receipt } from 'mppx';
-import { Mppx, tempo } from 'mppx/client';
-import { createClient, erc20Abi, http, publicActions } from 'viem';
-import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type LocalEvmChain, startLocalEvmChain } from '../../../src/local/evm-chain.ts';
-import { startGateway, type TestGateway } from '../../support/gateway.ts';
+import { decodeBase64Json } from '../../../src/lib/base64.ts';
+import { startGateway } from '../../support/gateway.ts';
+import {
+  createTempoPayer,
+  credentialFor,
+  fetchPaid,
+  PATH_USD,
+  pathUsdBalance,
+  sendCredential,
+  startTempoGateway,
+  TEMPO_TESTNET,
+  type TempoGateway,
+  type TempoPayer,
+} from '../../support/tempo.ts';
 import { ledgerBreaks } from './mobula-gateway.ts';
 
-const PATH_USD = '0x20c0000000000000000000000000000000000000';
-const NETWORK = 'eip155:42431';
-
-let chain: LocalEvmChain;
-let gateway: TestGateway;
+let gateway: TempoGateway;
 let origin: string;
-const payTo = privateKeyToAccount(generatePrivateKey()).address;
 
 beforeAll(async () => {
-  const token = { address: PATH_USD, name: 'PathUSD', version: '1' };
-  chain = await startLocalEvmChain({ chainId: 42_431, token, tempo: true, log: () => undefined });
-  gateway = await startGateway({
-    settings: {
-      NETWORKS: `eip155:8453,${NETWORK}`,
-      TEMPO_RPC_URL: chain.rpcUrl,
-      TEMPO_PAY_TO: payTo,
-    },
-  });
-  await gateway.app.listen({ host: '127.0.0.1', port: 0 });
-  origin = `http://127.0.0.1:${(gateway.app.server.address() as AddressInfo).port}`;
+  gateway = await startTempoGateway();
+  ({ origin } = gateway);
 }, 60_000);
 afterEach(async () => {
-  expect(await ledgerBreaks({ ...gateway, clock: { nowMs: () => Date.now() } })).toEqual([]);
+  expect(await ledgerBreaks(gateway)).toEqual([]);
 });
 afterAll(async () => {
   await gateway?.stop();
-  await chain?.stop();
 });
 
-function client() {
-  return createClient({
-    chain: {
-      id: 42_431,
-      name: 'Tempo',
-      nativeCurrency: { name: 'USD', symbol: 'USD', decimals: 18 },
-      rpcUrls: { default: { http: [chain.rpcUrl] } },
-    },
-    transport: http(chain.rpcUrl),
-    pollingInterval: 20,
-  }).extend(publicActions);
-}
-
-async function createPayer(usd = 1_000n): Promise<PrivateKeyAccount & { key: `0x${string}` }> {
-  const key = generatePrivateKey();
-  const account = privateKeyToAccount(key);
-  if (usd > 0n) await chain.mint(account.address, usd * 1_000_000n);
-  return { ...account, key };
-}
-
-const balanceOf = (address: `0x${string}`) =>
-  client().readContract({ address: PATH_USD, abi: erc20Abi, functionName: 'balanceOf', args: [address] });
-
-/** The published client, which pays what it is asked. */
-function paying(account: PrivateKeyAccount, mode: 'pull' | 'push' = 'pull') {
-  return Mppx.create({
-    polyfill: false,
-    methods: [tempo.charge({ account, mode, getClient: () => client() as never })],
-  });
-}
-
-async function fetchPaid(
-  account: PrivateKeyAccount,
-  route: string,
-  mode: 'pull' | 'push' = 'pull',
-): Promise<{ status: number; body: Record<string, unknown>; receipt: string | null }> {
-  const response = await paying(account, mode).fetch(`${origin}/agent/mpp${route}`);
-  return {
-    status: response.status,
-    body: (await response.json()) as Record<string, unknown>,
-    receipt: response.headers.get('payment-receipt'),
-  };
-}
-
-/** A credential for a route, made by the published client and not sent. */
-async function credentialFor(account: PrivateKeyAccount, route: string): Promise<string> {
-  const response = await fetch(`${origin}/agent/mpp${route}`);
-  expect(response.status).toBe(402);
-  return paying(account).createCredential(response);
-}
-
-async function send(route: string, credential: string) {
-  const response = await fetch(`${origin}/agent/mpp${route}`, { headers: { authorization: credential } });
-  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
-}
+const createPayer = (usd?: bigint) => createTempoPayer(gateway.chain, usd);
+const balanceOf = (address: `0x${string}`) => pathUsdBalance(gateway.chain, address);
+const pay = (payer: TempoPayer, route: string, mode?: 'pull' | 'push') =>
+  fetchPaid(gateway, payer, route, mode);
+const credentialOf = (payer: TempoPayer, route: string) => credentialFor(gateway, payer, route);
+const send = (route: string, credential: string) => sendCredential(gateway, route, credential);
 
 const SUBSCRIBE = '/subscribe?plan=startup&payment_frequency=monthly';
 
@@ -112,7 +56,7 @@ describe('the challenge', () => {
       request: {
         amount: '1000',
         currency: PATH_USD,
-        recipient: payTo.toLowerCase(),
+        recipient: gateway.tempoPayTo.toLowerCase(),
         methodDetails: { chainId: 42_431 },
       },
     });
@@ -137,43 +81,39 @@ describe('the challenge', () => {
 describe('mppx 0.11.0', () => {
   it('buys all five operations in pull mode', async () => {
     const payer = await createPayer();
-    const bought = await fetchPaid(payer, SUBSCRIBE);
+    const bought = await pay(payer, SUBSCRIBE);
     expect(bought).toMatchObject({ status: 200, body: { api_key: expect.stringMatching(/^mbl_test_/) } });
     expect(Receipt.deserialize(bought.receipt ?? '')).toMatchObject({ method: 'tempo', status: 'success' });
     const { user_id: agentId, api_key: first } = bought.body;
-    const status = await fetchPaid(payer, '/subscription');
+    const status = await pay(payer, '/subscription');
     expect(status.body).toMatchObject({ user_id: agentId, api_keys: [first], credits_left: 125_000 });
-    expect(await fetchPaid(payer, `/top-up?agent_id=${String(agentId)}&amount_usd=20`)).toMatchObject({
+    expect(await pay(payer, `/top-up?agent_id=${String(agentId)}&amount_usd=20`)).toMatchObject({
       status: 200,
       body: { credits_added: 50_000, new_credits_limit: 175_000 },
     });
-    const created = await fetchPaid(payer, '/api-keys/create');
+    const created = await pay(payer, '/api-keys/create');
     expect(created).toMatchObject({ status: 200, body: { user_id: agentId } });
-    const revoked = await fetchPaid(payer, `/api-keys/revoke?api_key=${String(first)}`);
+    const revoked = await pay(payer, `/api-keys/revoke?api_key=${String(first)}`);
     expect(revoked).toMatchObject({ status: 200, body: { deleted: true } });
-    expect((await fetchPaid(payer, '/subscription')).body).toMatchObject({
+    expect((await pay(payer, '/subscription')).body).toMatchObject({
       api_keys: [created.body['api_key']],
     });
   });
 
   it('tops up in push mode with exactly one transfer', async () => {
     const payer = await createPayer();
-    const { body } = await fetchPaid(payer, SUBSCRIBE);
-    const before = await balanceOf(payTo);
-    const answer = await fetchPaid(
-      payer,
-      `/top-up?agent_id=${String(body['user_id'])}&amount_usd=20`,
-      'push',
-    );
+    const { body } = await pay(payer, SUBSCRIBE);
+    const before = await balanceOf(gateway.tempoPayTo);
+    const answer = await pay(payer, `/top-up?agent_id=${String(body['user_id'])}&amount_usd=20`, 'push');
     expect(answer).toMatchObject({ status: 200, body: { credits_added: 50_000 } });
     expect(answer.receipt).not.toBeNull();
-    expect(await balanceOf(payTo)).toBe(before + 20_000_000n);
+    expect(await balanceOf(gateway.tempoPayTo)).toBe(before + 20_000_000n);
   });
 
   it('is told in another status than 402 what the rules forbid, and has paid nothing', async () => {
     const payer = await createPayer();
     const before = await balanceOf(payer.address);
-    expect(await fetchPaid(payer, '/subscription')).toMatchObject({
+    expect(await pay(payer, '/subscription')).toMatchObject({
       status: 404,
       body: { title: 'not_found', status: 404 },
       receipt: null,
@@ -184,7 +124,7 @@ describe('mppx 0.11.0', () => {
   it('pays from its command line', async () => {
     const payer = await createPayer();
     const cli = path.resolve(import.meta.dirname, '../../../node_modules/mppx/dist/bin.js');
-    const env = { ...process.env, MPPX_PRIVATE_KEY: payer.key, MPPX_RPC_URL: chain.rpcUrl };
+    const env = { ...process.env, MPPX_PRIVATE_KEY: payer.key, MPPX_RPC_URL: gateway.chain.rpcUrl };
     const run = (route: string, ...more: string[]) =>
       promisify(execFile)(process.execPath, [cli, `${origin}/agent/mpp${route}`, '-i', '-v', ...more], {
         env,
@@ -220,21 +160,56 @@ describe('discovery', () => {
 
   it('names what is sold, and everything that it names answers an offer', async () => {
     const sold = (await (await fetch(`${origin}/.well-known/x402`)).json()) as { resources: string[] };
-    expect(sold.resources).toContain('http://127.0.0.1:4020/agent/x402/subscribe');
+    expect(sold.resources.map(url => new URL(url).pathname)).toEqual([
+      '/api/v1/x402/top-up',
+      '/agent/x402/subscription',
+      '/agent/x402/subscribe',
+      '/agent/x402/top-up',
+      '/agent/x402/api-keys/create',
+      '/agent/x402/api-keys/revoke',
+    ]);
+    for (const url of sold.resources) {
+      const { pathname, search } = new URL(url);
+      const method = pathname.startsWith('/agent/') ? 'GET' : 'POST';
+      const response = await fetch(`${origin}${pathname}${search}`, { method });
+      expect([url, response.status]).toEqual([url, 402]);
+      const offer = decodeBase64Json(response.headers.get('payment-required') ?? '') as {
+        accepts: unknown[];
+      };
+      expect(offer.accepts.length).toBeGreaterThan(0);
+    }
     const text = await (await fetch(`${origin}/llms.txt`)).text();
     expect(text).toContain('GET http://127.0.0.1:4020/agent/mpp/subscription');
     expect(text).toContain('POST http://127.0.0.1:4020/api/v1/x402/top-up');
+    const lines = [...text.matchAll(/^- (GET|POST|DELETE) http:\/\/127\.0\.0\.1:4020(\S+): .* \((.*)\)$/gm)];
+    expect(lines).toHaveLength(15);
+    for (const [line, method, route, protocol] of lines) {
+      const response = await fetch(`${origin}${route}`, { method: method ?? '' });
+      expect([line, response.status]).toEqual([line, protocol?.endsWith('with an API key') ? 401 : 402]);
+    }
+  });
+});
+
+describe('discovery without a way to pay by x402', () => {
+  it('names nothing that is sold by it', async () => {
+    const replica = await startGateway({ replicaOf: gateway, settings: { NETWORKS: TEMPO_TESTNET } });
+    const sold = await replica.app.inject({ url: '/.well-known/x402' });
+    expect(sold.json()).toEqual({ version: 1, resources: [] });
+    const text = (await replica.app.inject({ url: '/llms.txt' })).payload;
+    expect(text).toContain('/agent/mpp/subscription');
+    expect(text).not.toContain('(x402');
+    await replica.stop();
   });
 });
 
 describe('a credential', () => {
   it('gives the same answer again, and is refused for anything else', async () => {
     const payer = await createPayer();
-    const credential = await credentialFor(payer, SUBSCRIBE);
+    const credential = await credentialOf(payer, SUBSCRIBE);
     const first = await send(SUBSCRIBE, credential);
     expect(first.status).toBe(200);
-    expect(await send(SUBSCRIBE, credential)).toEqual(first);
-    const status = await credentialFor(payer, '/subscription');
+    expect((await send(SUBSCRIBE, credential)).body).toEqual(first.body);
+    const status = await credentialOf(payer, '/subscription');
     for (const route of ['/api-keys/create', SUBSCRIBE, '/subscription?x=1']) {
       const answer = await send(route, status);
       if (route.startsWith('/subscription')) expect(answer.status).toBe(200);
@@ -249,12 +224,12 @@ describe('a credential', () => {
 
   it('of a foreign source shows the payer’s own agent and no other', async () => {
     const [victim, thief] = [await createPayer(), await createPayer()];
-    const theirs = (await fetchPaid(victim, SUBSCRIBE)).body;
-    const own = (await fetchPaid(thief, SUBSCRIBE)).body;
-    const honest = Credential.deserialize(await credentialFor(thief, '/subscription'));
+    const theirs = (await pay(victim, SUBSCRIBE)).body;
+    const own = (await pay(thief, SUBSCRIBE)).body;
+    const honest = Credential.deserialize(await credentialOf(thief, '/subscription'));
     const forged = Credential.serialize({
       ...honest,
-      source: `did:pkh:${NETWORK}:${victim.address}`,
+      source: `did:pkh:${TEMPO_TESTNET}:${victim.address}`,
     });
     const answer = await send('/subscription', forged);
     expect(answer).toMatchObject({
@@ -267,7 +242,7 @@ describe('a credential', () => {
   it('is taken once by two replicas at once', async () => {
     const replica = await startGateway({ replicaOf: gateway });
     const payer = await createPayer();
-    const credential = await credentialFor(payer, SUBSCRIBE);
+    const credential = await credentialOf(payer, SUBSCRIBE);
     const headers = { authorization: credential };
     const url = `/agent/mpp${SUBSCRIBE}`;
     const answers = await Promise.all(
@@ -276,7 +251,7 @@ describe('a credential', () => {
     expect(answers.every(({ statusCode }) => [200, 503].includes(statusCode))).toBe(true);
     const settled = await send(SUBSCRIBE, credential);
     expect(settled.status).toBe(200);
-    expect((await fetchPaid(payer, '/subscription')).body).toMatchObject({
+    expect((await pay(payer, '/subscription')).body).toMatchObject({
       api_keys: [settled.body['api_key']],
       left_days: 30,
     });
@@ -286,7 +261,7 @@ describe('a credential', () => {
   it('that is malformed, not ours, without an end or unpaid is refused with a new challenge', async () => {
     const payer = await createPayer();
     const poor = await createPayer(0n);
-    const honest = Credential.deserialize(await credentialFor(payer, SUBSCRIBE));
+    const honest = Credential.deserialize(await credentialOf(payer, SUBSCRIBE));
     const { expires: _, ...endless } = honest.challenge;
     const altered = { ...honest.challenge, request: { ...honest.challenge.request, amount: '1' } };
     const bad = [
@@ -295,9 +270,8 @@ describe('a credential', () => {
       Credential.serialize({ ...honest, challenge: endless }),
       Credential.serialize({ ...honest, challenge: altered }),
       Credential.serialize({ ...honest, payload: { type: 'transaction', signature: '0x7600' } }),
-      Credential.serialize({ ...honest, payload: { type: 'hash', hash: `0x${'11'.repeat(32)}` } }),
       Credential.serialize({ ...honest, payload: { type: 'proof', signature: '0x00' } }),
-      await credentialFor(poor, SUBSCRIBE).catch(() => 'Payment e30'),
+      await credentialOf(poor, SUBSCRIBE).catch(() => 'Payment e30'),
     ];
     for (const credential of bad) {
       const response = await fetch(`${origin}/agent/mpp${SUBSCRIBE}`, {

@@ -1,9 +1,10 @@
 import { decodeFunctionData, type Hex, parseAbi } from 'viem';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { findWallet } from '../../../src/customers/customers.ts';
 import { decodeBase64Json } from '../../../src/lib/base64.ts';
-import { transferCallData } from '../../../src/lib/eip3009.ts';
-import { localChain, sendAsPayer, usdcBalance } from '../../support/chain.ts';
+import { localChain, usdcBalance } from '../../support/chain.ts';
 import { startGateway } from '../../support/gateway.ts';
+import { leaveClaim, sendByStranger } from '../../support/interrupted-payment.ts';
 import { BASE_USDC, createPayer, type SignedPayment } from '../../support/payment.ts';
 import {
   call,
@@ -231,18 +232,28 @@ describe('a payment', () => {
     const payer = await createPayer();
     await subscribe(gateway, payer);
     const payment = await sign(gateway, payer, 0.001);
-    const { authorization, signature } = payment;
-    const [from, to] = [authorization.from.toLowerCase(), authorization.to.toLowerCase()];
-    await sendAsPayer(
-      await createPayer(0n),
-      BASE_USDC,
-      transferCallData({ ...authorization, from, to }, signature),
-    );
+    await sendByStranger(payment);
     const before = await status(gateway, payer);
     expect(await call(gateway, '/api-keys/create', { payment, answerToken: 'mine' })).toMatchObject({
       status: 409,
     });
     expect(await status(gateway, payer)).toMatchObject({ api_keys: before['api_keys'] });
+  });
+
+  it('that was claimed for an agent before others sent it is credit of that agent, and of no other', async () => {
+    const [owner, friend, thief] = [await createPayer(), await createPayer(), await createPayer()];
+    const { agentId } = await subscribe(gateway, owner);
+    const other = await subscribe(gateway, thief);
+    const payment = await sign(gateway, friend, 20.5);
+    const network = 'eip155:8453';
+    const customer = await findWallet(gateway.sql, { environment: 'live', network, address: owner.address });
+    await leaveClaim(gateway.sql, payment, customer ?? expect.unreachable());
+    await sendByStranger(payment);
+    const topUp = (agent: string) => call(gateway, `/top-up?agent_id=${agent}&amount_usd=20.5`, { payment });
+    expect(await topUp(other.agentId)).toMatchObject({ status: 409, body: { error: 'payment_conflict' } });
+    expect(await topUp(agentId)).toMatchObject({ status: 409, body: { error: 'conflict' } });
+    expect(await status(gateway, owner)).toMatchObject({ credits_left: 176_250 });
+    expect(await status(gateway, thief)).toMatchObject({ credits_left: 125_000 });
   });
 
   it('buys one plan when it is sent to two replicas at once', async () => {
@@ -361,7 +372,8 @@ describe('a plan', () => {
     expect(await status(gateway, payer)).toMatchObject({ left_days: 0, credits_left: 0 });
     const grants = await gateway.sql.query(
       `SELECT count(*)::int AS n FROM cell_0.credit_grant g JOIN directory.customer c USING (account_id)
-       JOIN directory.customer_identity i USING (customer_id) WHERE g.contra = 7 AND i.value LIKE $1`,
+       JOIN directory.agent a USING (customer_id) JOIN directory.customer_identity i ON i.customer_id = a.owner_id
+       WHERE g.contra = 7 AND i.value LIKE $1`,
       [`%${payer.address.toLowerCase()}`],
     );
     expect(grants.rows).toEqual([{ n: 12 }]);

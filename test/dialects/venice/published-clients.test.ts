@@ -126,6 +126,32 @@ describe('@x402/fetch 2.27.0', () => {
     expect(await usdcBalance(wallet.address)).toBe(95_000_000n);
   });
 
+  it('pays by Permit2 with a signed allowance, where that is offered', async () => {
+    const permit2 = await startGateway({ replicaOf: gateway, settings: { PERMIT2: 'sponsored' } });
+    await permit2.app.listen({ host: '127.0.0.1', port: 0 });
+    const { port } = permit2.app.server.address() as AddressInfo;
+    const wallet = await createWallet(100n);
+    const request = {
+      url: `http://127.0.0.1:${port}/api/v1/x402/top-up`,
+      privateKey: wallet.privateKey,
+      maxAmountPerPayment: '$10',
+      permit2RpcUrl: gateway.env['BASE_RPC_URL'],
+    };
+    for (const newBalance of [5, 10]) {
+      expect(await payWithX402Fetch(request)).toMatchObject({ status: 200, body: { data: { newBalance } } });
+    }
+    const { rows } = await permit2.sql.query(
+      "SELECT signed->>'kind' AS kind, signed->'permit' ? 'allowance' AS sponsored FROM cell_0.payment WHERE payer = $1",
+      [wallet.address.toLowerCase()],
+    );
+    expect(rows).toEqual([
+      { kind: 'permit2', sponsored: true },
+      { kind: 'permit2', sponsored: true },
+    ]);
+    expect(await usdcBalance(wallet.address)).toBe(90_000_000n);
+    await permit2.stop();
+  });
+
   it('refuses more than a dollar by itself until then', async () => {
     const wallet = await createWallet(100n);
     const answer = await payWithX402Fetch({

@@ -250,25 +250,96 @@ describe('a payment', () => {
     if (dialect === 'venice') expect(result).toMatchObject({ paymentId: 'p-1' });
   });
 
-  it.each([400, 401, 402, 403])('that is refused with %i is not sent again', async status => {
-    for (const dialect of ['venice', 'dria']) {
-      const { result, sent } = await pay(dialect, () => ({ status, body: { error: 'insufficient_funds' } }));
-      expect(result).toMatchObject({ kind: 'refused', reason: 'insufficient_funds' });
-      expect(sent).toHaveLength(1);
-    }
+  const settlementFailed: Record<string, Reply> = {
+    venice: { status: 402, body: { error: 'SETTLEMENT_FAILED', message: 'No funds were moved' } },
+    dria: { status: 402, body: { x402Version: 1, error: 'invalid_transaction_state', accepts: [entry] } },
+  };
+  const settlementFailedOf = (dialect: string) => settlementFailed[dialect] ?? expect.unreachable();
+  const insufficient = {
+    status: 402,
+    body: { x402Version: 1, error: 'insufficient_funds', accepts: [entry] },
+  };
+  const verificationFailed = {
+    error: 'PAYMENT_VERIFICATION_FAILED',
+    details: { reason: 'insufficient_funds' },
+  };
+
+  it.each<[string, Reply]>([
+    ...[400, 401, 403, 404, 413].flatMap((status): [string, Reply][] => [
+      ['venice', { status, body: verificationFailed }],
+      ['dria', { status, body: 'the key is missing or not valid' }],
+    ]),
+    ['venice', settlementFailedOf('venice')],
+    ['dria', settlementFailedOf('dria')],
+    ['dria', insufficient],
+  ])('that %s refuses at once is not sent again: %o', async (dialect, reply) => {
+    const { result, sent } = await pay(dialect, () => reply);
+    expect(result).toMatchObject({ kind: 'refused' });
+    expect(sent).toHaveLength(1);
+  });
+
+  const lost: Reply = { status: 503, body: 'later' };
+
+  it.each<[string, Reply]>([
+    ...[400, 401, 403, 404, 413].flatMap((status): [string, Reply][] => [
+      ['venice', { status, body: verificationFailed }],
+      ['dria', { status, body: 'refused' }],
+    ]),
+    ['venice', offer()],
+    ['venice', { status: 402, body: 'Payment Required' }],
+    ['dria', insufficient],
+    [
+      'dria',
+      { status: 402, body: { x402Version: 1, error: 'X-PAYMENT header is required', accepts: [entry] } },
+    ],
+    ['dria', { status: 402, body: { x402Version: 1, error: 'duplicate_settlement', accepts: [entry] } }],
+    ['dria', { status: 402, body: { error: 7 } }],
+  ])('of which nobody could tell stays so when %s refuses it later: %o', async (dialect, reply) => {
+    const { result, sent } = await pay(dialect, (_, count) => (count === 1 ? lost : reply), 5_000);
+    expect(result).toMatchObject({ kind: 'unknown', signedUntilMs: NOW_MS + 300_000 });
+    expect(sent).toHaveLength(3);
+    expect(new Set(sent).size).toBe(1);
+  });
+
+  it.each(['venice', 'dria'])('of which nobody could tell ends by what %s proves of it', async dialect => {
+    const failed = settlementFailedOf(dialect);
+    const { result, sent } = await pay(dialect, (_, count) => (count < 3 ? lost : failed));
+    expect(result).toMatchObject({ kind: 'refused' });
+    expect(sent).toHaveLength(3);
+    const later = await pay(dialect, (_, count) =>
+      count === 1 ? lost : count === 2 ? { status: 401, body: 'refused' } : (paid[dialect] ?? failed),
+    );
+    expect(later.result.kind).toBe('paid');
+  });
+
+  it.each<[string, Reply]>([
+    ['venice', offer()],
+    ['venice', { status: 402, body: 'Payment Required' }],
+    ['venice', { status: 400, body: { details: { reason: 'invalid_exact_evm_nonce_already_used' } } }],
+    ['dria', { status: 402, body: { x402Version: 1, error: 'duplicate_settlement', accepts: [entry] } }],
+  ])('is not refused by an answer of %s that proves nothing: %o', async (dialect, reply) => {
+    const { result, sent } = await pay(dialect, () => reply, 3_000);
+    expect(result.kind).toBe('unknown');
+    expect(sent).toHaveLength(2);
+  });
+
+  it('keeps the name that it was given, when a later answer has none', async () => {
+    const named = { status: 504, body: { error: 'SETTLEMENT_TIMEOUT', details: { paymentId: 'p-1' } } };
+    const { result } = await pay('venice', (_, count) => (count === 1 ? named : { status: 401 }), 5_000);
+    expect(result).toMatchObject({ kind: 'unknown', paymentId: 'p-1' });
   });
 
   it('whose answer is lost is sent again', async () => {
     const seller = venice(await start(() => paid['venice'] ?? expect.unreachable()));
     const gone = await start(() => ({ status: 200 }));
-    const lost = venice(gone);
+    const silent = venice(gone);
     await gone.stop();
     const payloads: unknown[] = [];
     const flaky: Seller = {
       ...seller,
       pay: (each, payload) => {
         payloads.push(payload);
-        return (payloads.length === 1 ? lost : seller).pay(each, payload);
+        return (payloads.length === 1 ? silent : seller).pay(each, payload);
       },
     };
     const nowMs = () => NOW_MS;

@@ -42,6 +42,14 @@ describe('the configuration', () => {
     });
   });
 
+  it.each([
+    ['', ['pay.example.com']],
+    ['api.venice.ai', ['pay.example.com', 'api.venice.ai']],
+    ['api.venice.ai, pay.example.com', ['pay.example.com', 'api.venice.ai']],
+  ])('lets wallets sign in for our own host, whatever SIWX_DOMAINS adds: %s', (SIWX_DOMAINS, domains) => {
+    expect(loadConfig('serve', { ...GOOD, SIWX_DOMAINS }).siwxDomains).toEqual(domains);
+  });
+
   it('reads confirmations by network and amount, and prints them as they were written', () => {
     const CONFIRMATIONS = '{"eip155:8453":{"0":2,"1000":"final"}}';
     const config = loadConfig('serve', { ...GOOD, CONFIRMATIONS });
@@ -62,6 +70,18 @@ describe('the configuration', () => {
       ]);
     },
   );
+
+  it('takes agents’ keys from the secret of MPP until they have one of their own', () => {
+    const MPP_SECRET_KEY = 'm'.repeat(32);
+    expect(loadConfig('serve', { ...GOOD, MPP_SECRET_KEY }).agentKeySecret).toBe(MPP_SECRET_KEY);
+    const AGENT_KEY_SECRET = 'a'.repeat(32);
+    const config = loadConfig('serve', { ...GOOD, MPP_SECRET_KEY, AGENT_KEY_SECRET });
+    expect(config.agentKeySecret).toBe(AGENT_KEY_SECRET);
+    expect(JSON.stringify(describeConfig(config))).not.toContain(AGENT_KEY_SECRET);
+    expect(problemsOf('serve', { ...GOOD, MPP_SECRET_KEY, AGENT_KEY_SECRET: 'short' })).toEqual([
+      expect.stringContaining('AGENT_KEY_SECRET'),
+    ]);
+  });
 
   it('never prints a secret', () => {
     const text = JSON.stringify(describeConfig(loadConfig('serve', GOOD)));

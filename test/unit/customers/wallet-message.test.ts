@@ -2,6 +2,7 @@ import { privateKeyToAccount } from 'viem/accounts';
 import { describe, expect, it } from 'vitest';
 import { checkWalletMessage } from '../../../src/customers/wallet-message.ts';
 import { createWalletSignatures } from '../../../src/customers/wallet-signatures.ts';
+import { messageOf as signInMessage } from '../siwx/signed-proof.ts';
 
 const account = privateKeyToAccount(`0x${'11'.repeat(32)}`);
 const stranger = privateKeyToAccount(`0x${'22'.repeat(32)}`);
@@ -20,6 +21,9 @@ function messageOf(changes: { first?: string; issuedAt?: string; nonce?: string 
   const { first = `dria.example wants wallet ${account.address} to obtain an API key` } = changes;
   return `${first}\nIssued At: ${changes.issuedAt ?? iso(-60_000)}\nNonce: ${changes.nonce ?? '8f2a61c0'}`;
 }
+
+const signInText = (lines: Parameters<typeof signInMessage>[0]) =>
+  signInMessage({ address: account.address, issuedAt: iso(-60_000), expirationTime: undefined, ...lines });
 
 async function check(message: string, changes: { address?: string; signer?: typeof account } = {}) {
   const { address = account.address, signer = account } = changes;
@@ -45,23 +49,45 @@ describe("a wallet's message", () => {
   it.each([
     `DRIA.example: key for ${account.address}`,
     `https://dria.example/v1 wants wallet ${account.address} to obtain an API key`,
-    `127.0.0.1:4020 wants you to sign in with your Ethereum account: ${WALLET}`,
-    `Key for "${account.address.toUpperCase().replace('0X', '0x')}" at dria.example.`,
-  ])('may be worded freely: %s', async first => {
+    `dria.example:443 wants wallet ${account.address} to obtain an API key`,
+    `127.0.0.1:4020 makes an API key for ${WALLET}`,
+    `dria.example\nKey for "${account.address.toUpperCase().replace('0X', '0x')}"`,
+  ])('may be worded freely once it has named us: %s', async first => {
     expect(await check(messageOf({ first }))).toMatchObject({ wallet: WALLET });
   });
 
   it.each([
     `evil.example wants wallet ${account.address} to obtain an API key`,
-    `evil.example wants you to sign in with your Ethereum account: ${account.address}\ndria.example`,
+    `evil.example wants a key for: ${account.address}\ndria.example`,
     `dria.example.evil.example wants wallet ${account.address}`,
     `notdria.example wants wallet ${account.address}`,
     `dria.example@evil.example wants wallet ${account.address}`,
     `https://evil.example/dria.example wants wallet ${account.address}`,
     `evil.example?dria.example wants wallet ${account.address}`,
     `Key for ${account.address}`,
-  ])('must be addressed to us in its first line: %s', async first => {
+    `Key for ${account.address} at dria.example`,
+    `evil.example, a friend of dria.example, wants wallet ${account.address} to obtain an API key`,
+    `"dria.example" wants wallet ${account.address} to obtain an API key`,
+    ` dria.example wants wallet ${account.address} to obtain an API key`,
+    `\ndria.example wants wallet ${account.address} to obtain an API key`,
+    `dria.example,evil.example wants wallet ${account.address} to obtain an API key`,
+    `dria.example:443@evil.example wants wallet ${account.address} to obtain an API key`,
+    `https://dria.example:443@evil.example wants wallet ${account.address} to obtain an API key`,
+  ])('must begin with our host: %s', async first => {
     await expect(check(messageOf({ first }))).rejects.toMatchObject(refused('DOMAIN_MISMATCH'));
+  });
+
+  it.each([
+    signInText({ domain: 'dria.example' }),
+    signInText({ domain: 'dria.example', statement: `Link with eip155:8453:${WALLET}` }),
+    signInText({ domain: 'dria.example', statement: undefined, chainId: '1', uri: undefined }),
+    signInText({ domain: 'DRIA.example', account: 'Solana' }),
+    // Others read these as sign-ins.
+    `${signInText({ domain: 'dria.example' })}\n`,
+    signInText({ domain: 'dria.example' }).replaceAll('\n', '\r\n'),
+    messageOf({ first: `dria.example wants you to sign in with your Ethereum account: ${WALLET}` }),
+  ])('is no sign-in: %s', async message => {
+    await expect(check(message)).rejects.toMatchObject(refused('INVALID_MESSAGE'));
   });
 
   it.each([

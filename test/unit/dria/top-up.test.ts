@@ -408,6 +408,14 @@ describe('an outcome', () => {
     expect(answer.headers['cache-control']).toBe('no-store');
   });
 
+  it('in which the money became credit of the wallet that paid is no offer', async () => {
+    fixture.outcome = () => ({ kind: 'conflict', settled: true, isOfPayer: true });
+    const answer = await topUp(fixture, { payment: paymentOf() });
+    await expectText(answer, 409, 'do not pay again');
+    expect(answer.headers['payment-required']).toBeUndefined();
+    expect(answer.headers['x-payment-response']).toBeUndefined();
+  });
+
   const failed = (reason: string): TopupOutcome => ({
     kind: 'failed',
     paymentId,

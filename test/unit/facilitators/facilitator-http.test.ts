@@ -3,7 +3,11 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createBreaker } from '../../../src/facilitators/breaker.ts';
-import { callFacilitator, FacilitatorCallError } from '../../../src/facilitators/facilitator-http.ts';
+import {
+  callFacilitator,
+  FacilitatorCallError,
+  isBeforeTheRequest,
+} from '../../../src/facilitators/facilitator-http.ts';
 
 const servers: Server[] = [];
 
@@ -103,6 +107,50 @@ describe('a call to a facilitator', () => {
     const failure = await failureOf(callFacilitator(address, 'verify', 1_000, PAYMENT));
     expect(failure.nothingSent).toBe(true);
     expect(failure.message).not.toContain('very-secret');
+  });
+});
+
+describe('a failure', () => {
+  /** As the system's errors look. */
+  const failure = (code: string, syscall?: string) =>
+    Object.assign(new Error(`${syscall ?? ''} ${code}`), { code, ...(syscall ? { syscall } : {}) });
+
+  it.each([
+    ['ECONNREFUSED', 'connect'],
+    ['EHOSTUNREACH', 'connect'],
+    ['ENETUNREACH', 'connect'],
+    ['ENOTFOUND', 'getaddrinfo'],
+    ['EAI_AGAIN', 'getaddrinfo'],
+    ['UND_ERR_CONNECT_TIMEOUT', undefined],
+    ['CERT_HAS_EXPIRED', undefined],
+    ['DEPTH_ZERO_SELF_SIGNED_CERT', undefined],
+  ])('%s of %s proves that nothing was sent', (code, syscall) => {
+    expect(isBeforeTheRequest(failure(code, syscall))).toBe(true);
+  });
+
+  it.each([
+    ['EHOSTUNREACH', 'read'],
+    ['EHOSTUNREACH', 'write'],
+    ['ENETUNREACH', 'write'],
+    ['ENETUNREACH', undefined],
+    ['ECONNRESET', 'read'],
+    ['ETIMEDOUT', 'connect'],
+    ['UND_ERR_SOCKET', undefined],
+    ['UND_ERR_HEADERS_TIMEOUT', undefined],
+  ])('%s of %s proves nothing: the request may be with the facilitator', (code, syscall) => {
+    expect(isBeforeTheRequest(failure(code, syscall))).toBe(false);
+  });
+
+  it('of a name that does not exist, and of each of its addresses, has sent nothing', async () => {
+    const call = callFacilitator(
+      { url: 'http://facilitator.invalid', headers: {} },
+      'settle',
+      5_000,
+      PAYMENT,
+    );
+    expect((await failureOf(call)).nothingSent).toBe(true);
+    const everywhere = callFacilitator({ url: 'http://localhost:2', headers: {} }, 'settle', 5_000, PAYMENT);
+    expect((await failureOf(everywhere)).nothingSent).toBe(true);
   });
 });
 

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { comparePayments } from '../../../src/payments/same-payment.ts';
 import { decodeSigned, encodeSigned } from '../../../src/payments/signed-codec.ts';
-import { type Eip3009Payment, requireKind, type SolanaPayment } from '../../../src/ports/payment.ts';
+import {
+  type Eip3009Payment,
+  type Permit2Payment,
+  requireKind,
+  type SolanaPayment,
+} from '../../../src/ports/payment.ts';
 
 const onBase: Eip3009Payment = {
   kind: 'eip3009',
@@ -22,6 +27,30 @@ const onBase: Eip3009Payment = {
     signature: `0x${'55'.repeat(65)}`,
   },
 };
+
+const byPermit2: Permit2Payment = {
+  kind: 'permit2',
+  scheme: 'exact',
+  network: 'eip155:8453',
+  asset: onBase.asset,
+  payTo: onBase.payTo,
+  payer: onBase.payer,
+  amountBaseUnits: 10_000_000n,
+  identity: `permit2:8453:${onBase.payer}:77`,
+  permit: {
+    from: onBase.payer,
+    to: onBase.payTo,
+    token: onBase.asset,
+    amount: 10_000_000n,
+    nonce: 2n ** 255n + 77n,
+    deadline: 2n ** 200n,
+    validAfter: 0n,
+    signature: `0x${'55'.repeat(65)}`,
+    allowance: { nonce: 3n, deadline: 2n ** 201n, signature: `0x${'66'.repeat(65)}` },
+  },
+};
+const { allowance: _allowance, ...permitAlone } = byPermit2.permit;
+const byPermit2Alone: Permit2Payment = { ...byPermit2, permit: permitAlone };
 
 const onSolana: SolanaPayment = {
   kind: 'solana',
@@ -44,6 +73,8 @@ const onSolana: SolanaPayment = {
 describe('the stored form of a signed payment', () => {
   it.each([
     ['EIP-3009', onBase],
+    ['Permit2', byPermit2],
+    ['Permit2 without an allowance', byPermit2Alone],
     ['Solana', onSolana],
   ])('brings every field back: %s', (_, payment) => {
     expect(decodeSigned(JSON.parse(encodeSigned(payment)))).toEqual(payment);
@@ -73,6 +104,14 @@ describe('two payments of one identity', () => {
     expect(comparePayments({ ...onSolana, transaction: { ...transaction, wire: 'AQIE' } }, onSolana)).toBe(
       'resigned',
     );
+  });
+
+  it('of Permit2 differ in what was signed, and not by the allowance that comes with it', () => {
+    expect(comparePayments(byPermit2Alone, byPermit2)).toBe('same');
+    const permit = { ...byPermit2.permit, signature: '0x00' };
+    expect(comparePayments({ ...byPermit2, permit }, byPermit2)).toBe('resigned');
+    const other = { ...byPermit2.permit, deadline: 1n };
+    expect(comparePayments({ ...byPermit2, permit: other }, byPermit2)).toBe('different');
   });
 
   it.each(['from', 'to', 'nonce'] as const)('are different when %s is', field => {

@@ -8,6 +8,8 @@ import {
   PAY_TO,
   PAYER,
   paymentOf,
+  SOLANA_FEE_PAYER,
+  solanaOption,
   TRANSACTION,
   USDC,
   type VeniceFixture,
@@ -77,6 +79,23 @@ describe('price list', () => {
     });
     expect(response.statusCode).toBe(413);
     expect(response.json()).toMatchObject({ error: 'PAYLOAD_TOO_LARGE' });
+  });
+
+  it('is not empty while Solana is the only way and nobody pays its fee: come back later', async () => {
+    let feePayer: string | undefined;
+    fixture = await veniceApp({ paymentOptions: [solanaOption(() => feePayer)] });
+    const ask = () => fixture.app.inject({ method: 'POST', url: URL });
+    const response = await ask();
+    expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '2']);
+    expect(response.json()).toMatchObject({ error: 'SERVICE_UNAVAILABLE' });
+    expect(response.headers['payment-required']).toBeUndefined();
+    feePayer = SOLANA_FEE_PAYER;
+    const offered = await ask();
+    expect(offered.statusCode).toBe(402);
+    expect(offered.json()).toMatchObject({ accepts: [{ extra: { feePayer } }] });
+    feePayer = undefined;
+    fixture = await veniceApp({ paymentOptions: [baseOption, solanaOption(() => feePayer)] });
+    expect((await ask()).json()).toEqual(document);
   });
 
   it('is not offered when there is no way to pay', async () => {

@@ -24,6 +24,22 @@ export const baseOption: PaymentOption = {
   extra: { name: 'USD Coin', version: '2' },
 };
 
+export const SOLANA_FEE_PAYER = 'BFK9TLC3edb13K6v4YyH3DwPb5DSUpkWvb7XnqCL9b4F';
+
+/** Solana as the gateway offers it, while somebody pays the fee. */
+export const solanaOption = (feePayer: () => string | undefined = () => SOLANA_FEE_PAYER): PaymentOption => ({
+  ...baseOption,
+  network: 'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp',
+  networkAlias: 'solana',
+  asset: 'EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v',
+  payTo: '8qUL23aSj7mDWdoLMXGHFvnVCT9wd7jXcysiekroADEL',
+  solana: {
+    tokenAccount: 'DQ5JWbJyWdJeyBxZuuyu36sUBud6L6wo3aN1QC1bRmsR',
+    tokenProgram: 'TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA',
+    feePayer,
+  },
+});
+
 /** A payment in the older shape that the published client sends. */
 export function paymentOf(value: string, changes: object = {}) {
   return {

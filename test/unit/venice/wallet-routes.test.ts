@@ -277,3 +277,19 @@ describe.each([
     expect(response.headers['access-control-expose-headers']).toContain('PAYMENT-REQUIRED');
   });
 });
+
+describe('other paths and methods', () => {
+  it.each<[string, 'GET' | 'POST' | 'DELETE', number, string, string | undefined]>([
+    ['/api/v1/nothing', 'GET', 404, 'NOT_FOUND', undefined],
+    ['/api/v1/x402/balance', 'GET', 404, 'NOT_FOUND', undefined],
+    ['/api/v1/x402/top-up', 'GET', 405, 'METHOD_NOT_ALLOWED', 'POST'],
+    [`/api/v1/x402/balance/${PAYER}`, 'POST', 405, 'METHOD_NOT_ALLOWED', 'GET, HEAD'],
+    [`/api/v1/x402/transactions/${PAYER}?limit=1`, 'DELETE', 405, 'METHOD_NOT_ALLOWED', 'GET, HEAD'],
+  ])('%s by %s', async (url, method, status, error, allow) => {
+    const response = await fixture.app.inject({ method, url });
+    expect([response.statusCode, response.headers['allow']]).toEqual([status, allow]);
+    expect(response.json()).toEqual({ error, message: expect.any(String) });
+    expect(response.headers['access-control-allow-origin']).toBe('*');
+    expect(response.headers['cache-control']).toBe('no-store');
+  });
+});

@@ -1,6 +1,3 @@
-import type { AddressInfo } from 'node:net';
-import { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeBase64Json } from '../../../src/lib/base64.ts';
 import { usdcBalance } from '../../support/chain.ts';
@@ -12,7 +9,6 @@ let gateway: TestGateway;
 
 beforeAll(async () => {
   gateway = await startAitopupGateway();
-  await gateway.app.listen({ host: '127.0.0.1', port: 0 });
 });
 
 afterAll(() => gateway?.stop());
@@ -93,62 +89,5 @@ describe('the wallet of a key', () => {
     expect(await call(gateway.app, '/topup/fund', { key: apiKey, body: { amount_cents: 1 } })).toMatchObject({
       code: 2005,
     });
-  });
-});
-
-describe('the MCP server', () => {
-  const origin = () => `http://127.0.0.1:${(gateway.app.server.address() as AddressInfo).port}`;
-
-  async function connect(key: string): Promise<Client> {
-    const client = new Client({ name: 'test', version: '1' });
-    const transport = new StreamableHTTPClientTransport(new URL(`${origin()}/api/public/mcp`), {
-      requestInit: { headers: { authorization: `Bearer ${key}` } },
-    });
-    await client.connect(transport);
-    return client;
-  }
-
-  it('has four tools that answer envelopes', async () => {
-    const { apiKey } = await createCaller(gateway);
-    const client = await connect(apiKey);
-    const { tools } = await client.listTools();
-    expect(tools.map(tool => tool.name)).toEqual([
-      'topup_send',
-      'topup_status',
-      'topup_cancel',
-      'topup_balance',
-    ]);
-    const use = async (name: string, input: Record<string, unknown> = {}) => {
-      const result = await client.callTool({ name, arguments: input });
-      return { isError: result.isError, ...(result.structuredContent as Record<string, unknown>) };
-    };
-    const input = {
-      platform: 'claude',
-      amount_cents: 1_000,
-      recipient_email: 'a+pending@example.org',
-      idempotency_key: 'x',
-    };
-    const sent = await use('topup_send', input);
-    expect(sent).toMatchObject({ isError: false, code: 1002, status: 'pending' });
-    expect(await use('topup_send', input)).toEqual(sent);
-    const id = sent as unknown as { transaction_id: string };
-    const name = { transaction_id: id.transaction_id };
-    expect(await use('topup_status', name)).toMatchObject({ code: 1002 });
-    expect(await use('topup_cancel', name)).toMatchObject({ code: 3001, isError: false });
-    expect(await use('topup_balance')).toMatchObject({ code: 1000, data: { balance_cents: 100_000 } });
-    expect(await use('topup_send', { platform: 'x' })).toMatchObject({
-      code: 2003,
-      isError: true,
-      success: false,
-    });
-    await client.close();
-  });
-
-  it('takes the same keys, and no others', async () => {
-    await expect(connect(`ak_live_${'x'.repeat(40)}`)).rejects.toThrow(/401|2001/);
-    const answer = await gateway.app.inject({ method: 'POST', url: '/api/public/mcp', payload: {} });
-    expect(answer.statusCode).toBe(401);
-    expect(answer.json()).toMatchObject({ success: false, code: 2001 });
-    expect((await gateway.app.inject({ url: '/api/public/mcp' })).json()).toMatchObject({ code: 3000 });
   });
 });
