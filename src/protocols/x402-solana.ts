@@ -1,3 +1,4 @@
+import { isStorableText } from '../lib/storable-text.ts';
 import { findTokenTransfer } from '../lib/svm-token.ts';
 import { MAX_TRANSACTION_BYTES, readSvmTransaction } from '../lib/svm-transaction.ts';
 import type { SolanaPayment } from '../ports/payment.ts';
@@ -42,8 +43,8 @@ export function readSolanaPayment(
   if (transfer.amountBaseUnits === 0n) {
     throw refusal('invalid_amount', FIELD, 'the transferred amount must be positive');
   }
-  if (memo !== undefined && memo.length > MAX_MEMO_CHARACTERS) {
-    throw refusal('payment_malformed', 'accepted.extra.memo', 'the memo is too long');
+  if (memo !== undefined && (memo.length > MAX_MEMO_CHARACTERS || !isStorableText(memo))) {
+    throw refusal('payment_malformed', 'accepted.extra.memo', 'the memo is too long, or no text');
   }
   return {
     kind: 'solana',
