@@ -1,7 +1,7 @@
 import { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createCustomer } from '../../src/customers/customers.ts';
-import { DEFAULT_CELL } from '../../src/db/queryable.ts';
+import { DEFAULT_CELL, type Queryable } from '../../src/db/queryable.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { claimDeliveries } from '../../src/webhooks/deliveries.ts';
 import { addEvent } from '../../src/webhooks/outbox.ts';
@@ -74,6 +74,31 @@ describe('one claim', () => {
     const rest = await claim();
     expect(rest).toHaveLength(32);
     expect(new Set([...claimed, ...rest].map(each => each.deliveryId)).size).toBe(72);
+  });
+
+  it('takes nothing that another replica is taking at that moment, and does not wait for it', async () => {
+    const slots = createSlots();
+    await queue(
+      [
+        { id: newId(), account: 7 },
+        { id: newId(), account: 8 },
+      ],
+      12,
+    );
+    const claim = (db: Queryable) =>
+      claimDeliveries(db, DEFAULT_CELL, { allowance: slots.allowance(), leaseMs: LEASE_MS });
+    const [one, other] = [await sql.connect(), await sql.connect()];
+    try {
+      await one.query('BEGIN');
+      await other.query("SET lock_timeout = '5s'");
+      const [first, second] = [await claim(one), await claim(other)];
+      await one.query('COMMIT');
+      const ids = [...first, ...second].map(each => each.deliveryId);
+      expect([first.length, second.length, new Set(ids).size]).toEqual([16, 8, 24]);
+    } finally {
+      one.release();
+      other.release(true);
+    }
   });
 });
 
