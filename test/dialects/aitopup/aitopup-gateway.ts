@@ -149,3 +149,20 @@ export async function untilState(
     { timeout: 10_000, interval: 20 },
   );
 }
+
+/** Calls a tool of the MCP server as its clients do. @returns the envelope */
+export async function useTool(
+  app: FastifyInstance,
+  key: string,
+  name: string,
+  input: object = {},
+): Promise<Record<string, unknown>> {
+  const answer = await app.inject({
+    method: 'POST',
+    url: '/api/public/mcp',
+    headers: { authorization: `Bearer ${key}`, accept: 'application/json, text/event-stream' },
+    payload: { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: input } },
+  });
+  expect(answer.statusCode, answer.body).toBe(200);
+  return answer.json<{ result: { structuredContent: Record<string, unknown> } }>().result.structuredContent;
+}
