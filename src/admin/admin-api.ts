@@ -1,9 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
+import type { KeyAdmin } from '../accounts/key-admin.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { KeyVerification } from '../subscriptions/key-verification.ts';
 import type { Vouchers } from '../vouchers/redeem.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
+import { adminKeyOrderRoutes } from './key-orders.ts';
 import { adminKeyRoutes } from './keys.ts';
 import { adminTopupKeyRoutes, type CreateKey } from './topup-keys.ts';
 import { adminVoucherRoutes } from './vouchers.ts';
@@ -18,6 +20,7 @@ export interface AdminOptions {
   webhooks: Webhooks;
   vouchers: Vouchers;
   keys: KeyVerification;
+  keyAdmin: KeyAdmin;
   createFundedKey: CreateKey;
 }
 
@@ -40,6 +43,7 @@ export async function adminApi(app: FastifyInstance, options: AdminOptions): Pro
   adminWebhookRoutes(app, options.webhooks);
   adminVoucherRoutes(app, options.vouchers);
   adminKeyRoutes(app, options.keys);
+  adminKeyOrderRoutes(app, options.keyAdmin);
   adminTopupKeyRoutes(app, options.createFundedKey);
 }
 

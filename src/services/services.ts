@@ -3,6 +3,7 @@ import { createApiKeyCheck } from '../accounts/api-key-check.ts';
 import { createChannels } from '../accounts/channels.ts';
 import { createCustomerCredit } from '../accounts/customer-credit.ts';
 import { createFundedKey, type FundedKeyOrder } from '../accounts/funded-keys.ts';
+import { createKeyAdmin } from '../accounts/key-admin.ts';
 import { createKeySpending } from '../accounts/key-spending.ts';
 import { createSignIn } from '../accounts/sign-in.ts';
 import { createWalletKeys } from '../accounts/wallet-keys.ts';
@@ -233,6 +234,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     signIn,
     apiKeys,
     keySpending: createKeySpending({ db: pool, clock }),
+    keyAdmin: createKeyAdmin({ db: pool, clock }),
     walletLinks: createWalletLinks({ pool, clock, signatures, domains: config.siwxDomains }),
     walletKeys: createWalletKeys({ db: pool, clock, signatures, domains: config.siwxDomains }),
     /** For the sandbox: keys with credit that nobody paid for. */
