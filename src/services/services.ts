@@ -282,6 +282,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
         await work();
       } finally {
         for (const { sender } of chains) sender?.forget();
+        apiKeys.forgetAll();
+        accounts.forgetAll();
         await start();
         paused = false;
       }

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hashApiKey } from '../../../src/customers/api-key-format.ts';
 import { revokeApiKey } from '../../../src/customers/api-keys.ts';
 import { deleteOldMessages, insertMessage } from '../../../src/customers/channel-messages.ts';
-import { createCustomer } from '../../../src/customers/customers.ts';
+import { createCustomer, resolveWallet } from '../../../src/customers/customers.ts';
 import { encodeBase64Json } from '../../../src/lib/base64.ts';
 import { newId } from '../../../src/lib/ids.ts';
 import { startGateway, type TestGateway } from '../../support/gateway.ts';
@@ -128,6 +128,34 @@ describe('a key that is revoked', () => {
     } finally {
       await replica.stop();
     }
+  });
+});
+
+describe('a gateway whose database is replaced while it is paused', () => {
+  it('remembers no key and no wallet of before', async () => {
+    const key = await createKey(gateway);
+    const account = privateKeyToAccount(generatePrivateKey());
+    const address = account.address.toLowerCase();
+    const wallet = { environment: 'live', network: 'eip155:8453', address } as const;
+    const { customerId } = await resolveWallet(gateway.sql, wallet);
+    expect(await balanceOf(gateway.app, key)).toMatchObject({ balance: 0 });
+    await gateway.services.accounts.walletBalance(wallet.network, address);
+    const linked = await createKey(gateway, { balanceNanoUsd: 5_000_000_000n });
+    await gateway.services.whilePaused(async () => {
+      await gateway.sql.query('UPDATE directory.api_key SET revoked_at = now() WHERE key_hash = $1', [
+        hashApiKey('dria', key),
+      ]);
+      await gateway.sql.query(
+        `UPDATE directory.customer_identity SET customer_id =
+           (SELECT customer_id FROM directory.api_key WHERE key_hash = $2) WHERE customer_id = $1`,
+        [customerId, hashApiKey('dria', linked)],
+      );
+    });
+    const headers = { authorization: `Bearer ${key}` };
+    expect((await gateway.app.inject({ url: '/v1/credits/balance', headers })).statusCode).toBe(401);
+    expect(await gateway.services.accounts.walletBalance(wallet.network, address)).toEqual({
+      availableNanoUsd: 5_000_000_000n,
+    });
   });
 });
 
