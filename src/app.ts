@@ -127,8 +127,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     await app.register(aitopupMcp, { ...parts, prefix: MCP_PREFIX });
   }
   if (config.adminApiKey) {
-    const { webhooks, vouchers, keyVerification: keys, createFundedKey, operatorCredits } = services;
-    const parts = { webhooks, vouchers, keys, createFundedKey, operatorCredits };
+    const { webhooks, vouchers, keyVerification: keys, keyAdmin, createFundedKey } = services;
+    const { operatorCredits } = services;
+    const parts = { webhooks, vouchers, keys, keyAdmin, createFundedKey, operatorCredits };
     await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey, ...parts });
   }
   if (config.dialects.includes('mobula') && services.agents) {

@@ -35,6 +35,10 @@ const COMMANDS: Record<string, { about: string; run: () => Promise<(args: string
     about: 'show a wallet’s customer, or link two wallets to one',
     run: async () => (await import('./commands/accounts.ts')).accounts,
   },
+  keys: {
+    about: 'create, list or revoke API keys of any dialect (keys --help)',
+    run: async () => (await import('./commands/keys.ts')).keys,
+  },
   topup: {
     about: 'pay a seller from your wallet: --dialect venice|dria --amount 10 --url https://… (topup --help)',
     run: async () => (await import('./commands/topup.ts')).topup,

@@ -1,11 +1,13 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
+import type { KeyAdmin } from '../accounts/key-admin.ts';
 import type { OperatorCredits } from '../accounts/operator-credits.ts';
 import { GatewayError } from '../lib/errors.ts';
 import type { KeyVerification } from '../subscriptions/key-verification.ts';
 import type { Vouchers } from '../vouchers/redeem.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
 import { adminCreditRoutes } from './credits.ts';
+import { adminKeyOrderRoutes } from './key-orders.ts';
 import { adminKeyRoutes } from './keys.ts';
 import { adminTopupKeyRoutes, type CreateKey } from './topup-keys.ts';
 import { adminVoucherRoutes } from './vouchers.ts';
@@ -20,6 +22,7 @@ export interface AdminOptions {
   webhooks: Webhooks;
   vouchers: Vouchers;
   keys: KeyVerification;
+  keyAdmin: KeyAdmin;
   createFundedKey: CreateKey;
   operatorCredits: OperatorCredits;
 }
@@ -43,6 +46,7 @@ export async function adminApi(app: FastifyInstance, options: AdminOptions): Pro
   adminWebhookRoutes(app, options.webhooks);
   adminVoucherRoutes(app, options.vouchers);
   adminKeyRoutes(app, options.keys);
+  adminKeyOrderRoutes(app, options.keyAdmin);
   adminTopupKeyRoutes(app, options.createFundedKey);
   adminCreditRoutes(app, options.operatorCredits);
 }

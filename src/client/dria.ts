@@ -26,17 +26,13 @@ export interface DriaOrder {
   /** Decimal USDC with at most two decimals, as the seller takes it. */
   amount: string;
   amountBaseUnits: bigint;
-  /** The account to credit; without one the wallet gets a new key first. */
-  apiKey: string | undefined;
-  nowMs: () => number;
+  /** Its owner is credited; a wallet that has none gets one by {@link registerWallet}. */
+  apiKey: string;
 }
 
 /** Tops up as Dria sells: the owner of a key is credited, and the offer names the exact amount. */
-export async function createDriaSeller(order: DriaOrder): Promise<Seller> {
-  const { origin, wallet, amount, amountBaseUnits } = order;
+export function createDriaSeller({ origin, wallet, amount, amountBaseUnits, apiKey }: DriaOrder): Seller {
   const url = new URL('/v1/credits/topup', origin);
-  const newApiKey = order.apiKey === undefined ? await registerWallet(order) : undefined;
-  const apiKey = order.apiKey ?? newApiKey ?? '';
   const request = (headers: Record<string, string>, timeoutMs: number) =>
     ask(url, {
       method: 'POST',
@@ -47,7 +43,6 @@ export async function createDriaSeller(order: DriaOrder): Promise<Seller> {
 
   return {
     account: `the owner of the key …${apiKey.slice(-4)}`,
-    newApiKey,
     async askTerms(): Promise<PaymentTerms> {
       const answer = await request({}, ASK_TIMEOUT_MS);
       if (answer.status !== 402) throw new RefusedError(reasonOf(answer));
@@ -93,11 +88,17 @@ export async function createDriaSeller(order: DriaOrder): Promise<Seller> {
   };
 }
 
-/** Proves the wallet to the seller and gets a key of its own for it. */
-async function registerWallet({ origin, wallet, nowMs }: DriaOrder): Promise<string> {
+/**
+ * Proves the wallet to the seller by a text that it signs, and gets a key of its own for it.
+ * @throws NoAnswerError, RefusedError
+ */
+export async function registerWallet(
+  { origin, wallet }: Pick<DriaOrder, 'origin' | 'wallet'>,
+  nowMs: number,
+): Promise<string> {
   const message = [
     `${origin.host} wants wallet ${wallet.address} to obtain an API key`,
-    `Issued At: ${new Date(nowMs()).toISOString()}`,
+    `Issued At: ${new Date(nowMs).toISOString()}`,
     `Nonce: ${newId().replaceAll('-', '')}`,
   ].join('\n');
   const isTest = wallet.networks.every(network => network.environment === 'test');

@@ -27,8 +27,6 @@ export type Attempt =
 export interface Seller {
   /** Who is credited, as people recognise it. */
   account: string;
-  /** A key that was made for this top-up and is shown once. */
-  newApiKey: string | undefined;
   /** @throws UnacceptableOfferError, NoAnswerError, RefusedError */
   askTerms(): Promise<PaymentTerms>;
   /** Sends the payment; may be called again with the same one. */

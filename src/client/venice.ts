@@ -31,7 +31,6 @@ export function createVeniceSeller({ origin, wallet, amountBaseUnits }: VeniceOr
 
   return {
     account: wallet.address,
-    newApiKey: undefined,
     async askTerms(): Promise<PaymentTerms> {
       const answer = await ask(url, { method: 'POST', timeoutMs: ASK_TIMEOUT_MS });
       if (answer.status !== 402) throw new RefusedError(reasonOf(answer));

@@ -17,8 +17,10 @@ export const TOPUP_USAGE = `usage: topup-gateway topup --dialect venice|dria --a
   --yes                  pay without asking
   --json                 JSON on standard output, also on a terminal
 
-exit codes: 0 paid, 1 nothing signed (no server, no offer, or an odd one), 2 usage, 3 refused: no money moved,
-            4 outcome unknown: do not pay again, 5 not confirmed
+Dria makes offers to API keys alone: without one the command asks first whether the wallet may sign a text to obtain it.
+
+exit codes: 0 paid, 1 no payment signed (no server, no offer, or an odd one), 2 usage, 3 refused: no money moved,
+            4 outcome unknown: do not pay again, 5 not confirmed, no payment signed
 `;
 
 /** What `topup` was told to do, read and checked. Dria knows EVM networks alone. */

@@ -1,4 +1,4 @@
-import { createDriaSeller } from '../client/dria.ts';
+import { createDriaSeller, registerWallet } from '../client/dria.ts';
 import { NoAnswerError } from '../client/http.ts';
 import { type PaymentResult, payOnce } from '../client/pay.ts';
 import { RefusedError, type Seller } from '../client/seller.ts';
@@ -13,7 +13,7 @@ import { print } from './output.ts';
 import { readTopupOrder, TOPUP_USAGE, type TopupOrder } from './topup-order.ts';
 
 /**
- * How the command ends. `problem`: nothing was signed, because the server is not there, makes no offer or asks for
+ * How the command ends. `problem`: no payment was signed, because the server is not there, makes no offer or asks for
  * something odd. `pending`: signed and sent, and nobody can tell yet; do not pay again.
  */
 export const TOPUP_EXIT = { paid: 0, problem: 1, usage: 2, refused: 3, pending: 4, declined: 5 } as const;
@@ -30,36 +30,60 @@ export async function topup(args: string[]): Promise<void> {
     process.exitCode = TOPUP_EXIT.usage;
     return;
   }
+  const made: MadeKey = {};
   try {
-    process.exitCode = await run(args, order);
+    process.exitCode = await run(args, order, made);
   } catch (error) {
     const isExpected = [UnacceptableOfferError, RefusedError, NoAnswerError, SolanaNodeError].some(
       kind => error instanceof kind,
     );
     if (!isExpected) throw error;
     const { message } = error as Error;
-    print(args, { outcome: 'problem', reason: message }, `Nothing was paid: ${message}`);
+    print(args, { outcome: 'problem', reason: message, ...made }, `Nothing was paid: ${message}`);
     process.exitCode = TOPUP_EXIT.problem;
   }
 }
 
-async function run(args: string[], order: TopupOrder): Promise<number> {
+/** The key that was made on the way: it is shown once, so every result from then on carries it. */
+interface MadeKey {
+  apiKey?: string;
+}
+
+async function run(args: string[], order: TopupOrder, made: MadeKey): Promise<number> {
   const { waitMs } = order;
   const nowMs = systemClock.nowMs;
-  const seller =
-    order.dialect === 'dria' ? await createDriaSeller({ ...order, nowMs }) : createVeniceSeller(order);
-  if (seller.newApiKey) tell(`new API key of this wallet, shown once: ${seller.newApiKey}`);
+  const seller = await sellerOf(order, made);
+  if (!seller) {
+    print(args, { outcome: 'declined' }, 'Nothing was signed: not confirmed.');
+    return TOPUP_EXIT.declined;
+  }
   const terms = await seller.askTerms();
   const summary = summarize(order, seller, terms);
   for (const [name, value] of Object.entries(summary)) tell(`${name.padEnd(10)} ${value}`);
   if (!order.isConfirmed && !(await confirm('Pay? [y/N] '))) {
-    print(args, { outcome: 'declined', ...summary }, 'Nothing was paid: not confirmed.');
+    print(args, { outcome: 'declined', ...summary, ...made }, 'Nothing was paid: not confirmed.');
     return TOPUP_EXIT.declined;
   }
   const onUnknown = (reason: string) => tell(`not known yet (${reason}), asking again`);
   const result = await payOnce({ seller, terms, waitMs, nowMs, sleep, onUnknown });
-  const about = { ...summary, ...(seller.newApiKey !== undefined && { apiKey: seller.newApiKey }) };
-  return report(args, order, about, result);
+  return report(args, order, { ...summary, ...made }, result);
+}
+
+/**
+ * The seller, with a key of its own for a wallet of Dria that has none. An offer is made to keys alone, so the wallet
+ * signs a text for one before the price can be shown; that is asked for by itself.
+ * @returns undefined when it was not agreed to
+ */
+async function sellerOf(order: TopupOrder, made: MadeKey): Promise<Seller | undefined> {
+  if (order.dialect === 'venice') return createVeniceSeller(order);
+  if (order.apiKey !== undefined) return createDriaSeller({ ...order, apiKey: order.apiKey });
+  tell(`${order.origin.host} makes offers to API keys, and none is given.`);
+  tell(`The wallet ${order.wallet.address} would sign a text, which moves no money, to obtain one.`);
+  if (!order.isConfirmed && !(await confirm('Obtain a key? [y/N] '))) return undefined;
+  const apiKey = await registerWallet(order, systemClock.nowMs());
+  made.apiKey = apiKey;
+  tell(`new API key of this wallet, shown once: ${apiKey}`);
+  return createDriaSeller({ ...order, apiKey });
 }
 
 /** Prints what the top-up came to. @returns the exit code */

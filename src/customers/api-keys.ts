@@ -20,6 +20,14 @@ export interface ApiKey {
   createdAt: Date;
   expiresAt: Date | undefined;
   revokedAt: Date | undefined;
+  /** Who of the operator's people made and ended it; undefined for what its owner did. */
+  createdBy: string | undefined;
+  revokedBy: string | undefined;
+}
+
+/** A key with the id of the customer that it acts for. */
+export interface NamedApiKey extends ApiKey {
+  customerId: string;
 }
 
 /** A key together with the customer that it acts for. */
@@ -37,10 +45,12 @@ interface ApiKeyRow {
   created_at: Date;
   expires_at: Date | null;
   revoked_at: Date | null;
+  created_by: string | null;
+  revoked_by: string | null;
 }
 
 const COLUMNS =
-  'k.key_id, k.dialect, k.environment, k.last_four, k.allowed_addresses::text[], k.spending_cap, k.created_at, k.expires_at, k.revoked_at';
+  'k.key_id, k.dialect, k.environment, k.last_four, k.allowed_addresses::text[], k.spending_cap, k.created_at, k.expires_at, k.revoked_at, k.created_by, k.revoked_by';
 
 function toApiKey(row: ApiKeyRow): ApiKey {
   return {
@@ -53,8 +63,19 @@ function toApiKey(row: ApiKeyRow): ApiKey {
     createdAt: row.created_at,
     expiresAt: row.expires_at ?? undefined,
     revokedAt: row.revoked_at ?? undefined,
+    createdBy: row.created_by ?? undefined,
+    revokedBy: row.revoked_by ?? undefined,
   };
 }
+
+interface NamedApiKeyRow extends ApiKeyRow {
+  customer_id: string;
+}
+
+const toNamedApiKey = (row: NamedApiKeyRow): NamedApiKey => ({
+  ...toApiKey(row),
+  customerId: row.customer_id,
+});
 
 export interface NewApiKey {
   dialect: KeyDialect;
@@ -69,6 +90,8 @@ export interface NewApiKey {
   known?: { keyId: string; apiKey: string };
   /** Nano-USD in a calendar month; no limit when absent. */
   spendingCapNanoUsd?: bigint;
+  /** Who of the operator's people makes it, 1 to 200 characters; absent for its owner. */
+  createdBy?: string;
 }
 
 /** Makes a key for a customer. @returns the key, which is not stored and cannot be shown again. */
@@ -86,8 +109,8 @@ export async function createApiKey(
     name: 'directory.create_api_key',
     // network() clears what is not part of the network, which the type cidr would refuse.
     text: `INSERT INTO directory.api_key (key_hash, key_id, customer_id, environment, dialect, last_four,
-             allowed_addresses, expires_at, spending_cap)
-           SELECT $1, $2, $3, $4, $5, $6, ARRAY(SELECT network(a::inet) FROM unnest($7::text[]) a), $8, $9
+             allowed_addresses, expires_at, spending_cap, created_by)
+           SELECT $1, $2, $3, $4, $5, $6, ARRAY(SELECT network(a::inet) FROM unnest($7::text[]) a), $8, $9, $10
            ON CONFLICT DO NOTHING`,
     values: [
       hashApiKey(key.dialect, apiKey),
@@ -99,6 +122,7 @@ export async function createApiKey(
       allowedAddresses,
       key.expiresAt ?? null,
       key.spendingCapNanoUsd ?? null,
+      key.createdBy ?? null,
     ],
   });
   return { keyId, apiKey };
@@ -170,20 +194,68 @@ export async function listActiveApiKeys(
   return result.rows.map(row => ({ keyId: row.key_id, keyHash: row.key_hash, lastFour: row.last_four }));
 }
 
+/** Which keys are wanted; all that are left out are. */
+export interface ApiKeyFilter {
+  customerId?: string | undefined;
+  dialect?: KeyDialect | undefined;
+  environment?: Environment | undefined;
+  /** Only those that are good at this moment. */
+  usableAt?: Date | undefined;
+}
+
 /**
- * A customer's keys, newest first.
+ * Keys, newest first.
  * @param page.before continue after the key with this id; `limit` is at most 100
  */
 export async function listApiKeys(
   db: Queryable,
-  customerId: string,
-  page: { limit?: number; before?: string } = {},
-): Promise<ApiKey[]> {
-  const result = await db.query<ApiKeyRow>({
+  filter: ApiKeyFilter,
+  page: { limit?: number; before?: string | undefined } = {},
+): Promise<NamedApiKey[]> {
+  const result = await db.query<NamedApiKeyRow>({
     name: 'directory.list_api_keys',
-    text: `SELECT ${COLUMNS} FROM directory.api_key k
-           WHERE k.customer_id = $1 AND ($2::uuid IS NULL OR k.key_id < $2) ORDER BY k.key_id DESC LIMIT $3`,
-    values: [customerId, page.before ?? null, Math.min(page.limit ?? MAX_LIST, MAX_LIST)],
+    text: `SELECT ${COLUMNS}, k.customer_id FROM directory.api_key k
+           WHERE ($1::uuid IS NULL OR k.customer_id = $1) AND ($2::text IS NULL OR k.dialect = $2)
+             AND ($3::text IS NULL OR k.environment = $3) AND ($4::uuid IS NULL OR k.key_id < $4)
+             AND ($5::timestamptz IS NULL OR (k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $5)))
+           ORDER BY k.key_id DESC LIMIT $6`,
+    values: [
+      filter.customerId ?? null,
+      filter.dialect ?? null,
+      filter.environment ?? null,
+      page.before ?? null,
+      filter.usableAt ?? null,
+      Math.min(page.limit ?? MAX_LIST, MAX_LIST),
+    ],
   });
-  return result.rows.map(toApiKey);
+  return result.rows.map(toNamedApiKey);
+}
+
+/** A key of any customer, by its id. */
+export async function findApiKeyById(db: Queryable, keyId: string): Promise<NamedApiKey | undefined> {
+  const result = await db.query<NamedApiKeyRow>({
+    name: 'directory.find_api_key_by_id',
+    text: `SELECT ${COLUMNS}, k.customer_id FROM directory.api_key k WHERE k.key_id = $1`,
+    values: [keyId],
+  });
+  const [row] = result.rows;
+  return row && toNamedApiKey(row);
+}
+
+/**
+ * Ends a key of any customer for good, because the operator says so; one that has ended stays as it is.
+ * @param order.actor who says so, 1 to 200 characters
+ * @returns false when there is no such key, or it was revoked before
+ */
+export async function revokeAnyApiKey(
+  db: Queryable,
+  { keyId, actor }: { keyId: string; actor: string },
+): Promise<boolean> {
+  const result = await db.query({
+    name: 'directory.revoke_any_api_key',
+    text: `UPDATE directory.api_key SET revoked_at = now(), revoked_by = $2
+           WHERE key_id = $1 AND revoked_at IS NULL`,
+    values: [keyId, actor],
+  });
+  return result.rowCount === 1;
 }

@@ -110,6 +110,8 @@ export const apiKey = directory.table(
     expiresAt: timestamp('expires_at', { withTimezone: true }),
     revokedAt: timestamp('revoked_at', { withTimezone: true }),
     spendingCap: bigint('spending_cap', { mode: 'bigint' }),
+    createdBy: text('created_by'),
+    revokedBy: text('revoked_by'),
   },
   table => [
     primaryKey({ name: 'api_key_pkey', columns: [table.keyHash] }),

@@ -69,8 +69,8 @@ export function offerExtra({ extra, solana }: OfferedOption): Record<string, str
  * As {@link offeredNow}, for an answer that clients pay: a 402 without any entry is no offer, and they give up on it.
  * @throws GatewayError `unavailable` while nothing can be offered
  */
-export function requireOffered<T extends OfferedOption>(options: readonly T[]): T[] {
-  const offered = offeredNow(options);
-  if (offered.length === 0) throw unavailable('a facilitator that pays the fee of payments');
-  return offered;
+export function requireOffered<T extends OfferedOption>(options: readonly T[]): [T, ...T[]] {
+  const [first, ...others] = offeredNow(options);
+  if (!first) throw unavailable('a facilitator that pays the fee of payments');
+  return [first, ...others];
 }

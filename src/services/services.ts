@@ -3,6 +3,7 @@ import { createApiKeyCheck } from '../accounts/api-key-check.ts';
 import { createChannels } from '../accounts/channels.ts';
 import { createCustomerCredit } from '../accounts/customer-credit.ts';
 import { createFundedKey, type FundedKeyOrder } from '../accounts/funded-keys.ts';
+import { createKeyAdmin } from '../accounts/key-admin.ts';
 import { createKeySpending } from '../accounts/key-spending.ts';
 import { createOperatorCredits } from '../accounts/operator-credits.ts';
 import { createSignIn } from '../accounts/sign-in.ts';
@@ -234,6 +235,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     signIn,
     apiKeys,
     keySpending: createKeySpending({ db: pool, clock }),
+    keyAdmin: createKeyAdmin({ db: pool, clock }),
     walletLinks: createWalletLinks({ pool, clock, signatures, domains: config.siwxDomains }),
     walletKeys: createWalletKeys({ db: pool, clock, signatures, domains: config.siwxDomains }),
     operatorCredits: createOperatorCredits(pool),
@@ -282,6 +284,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
         await work();
       } finally {
         for (const { sender } of chains) sender?.forget();
+        apiKeys.forgetAll();
+        accounts.forgetAll();
         await start();
         paused = false;
       }

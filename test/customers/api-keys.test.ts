@@ -191,12 +191,12 @@ describe("a customer's keys", () => {
     }
     await revokeApiKey(db, { customerId: owner.customerId, keyId: made[0]?.keyId ?? '' });
 
-    const page = await listApiKeys(db, owner.customerId, { limit: 2 });
+    const page = await listApiKeys(db, { customerId: owner.customerId }, { limit: 2 });
     expect(page).toMatchObject([
       { keyId: made[0]?.keyId, revokedAt: expect.any(Date), allowedAddresses: ['10.0.0.0/8'] },
       { keyId: made[1]?.keyId, revokedAt: undefined, lastFour: made[1]?.apiKey.slice(-4) },
     ]);
-    const rest = await listApiKeys(db, owner.customerId, { before: made[1]?.keyId ?? '' });
+    const rest = await listApiKeys(db, { customerId: owner.customerId }, { before: made[1]?.keyId ?? '' });
     expect(rest.map(key => key.keyId)).toEqual(made.slice(2).map(key => key.keyId));
     for (const { apiKey } of made) expect(JSON.stringify([page, rest])).not.toContain(apiKey);
   });

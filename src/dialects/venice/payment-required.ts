@@ -74,6 +74,7 @@ function informative(error: string, asked: AskedResource, options: readonly Paym
   };
 }
 
+const BASE = 'eip155:8453';
 const DESCRIPTION = 'Venice API';
 const TOPUP = 'POST /api/v1/x402/top-up';
 
@@ -99,16 +100,18 @@ export function credentialRequired(
 
 /**
  * The answer to a wallet that has signed in and has too little credit to start a metered request. Clients may pay
- * and try again for as long as they get it, so it is never given for a reason that a top-up does not cure.
- * @param options ways to pay; at least one, and the instructions are about the first
+ * and try again for as long as they get it, so it is never given for a reason that a top-up does not cure. It names
+ * what can be paid on now; the instructions are about Base, where it is offered.
+ * @throws GatewayError `unavailable` while nothing can be offered
  */
 export function creditRequired(
   asked: AskedResource,
-  options: readonly [PaymentOption, ...PaymentOption[]],
+  options: readonly PaymentOption[],
   availableNanoUsd: bigint,
 ): PaymentRequired {
+  const offered = requireOffered(options);
+  const described = offered.find(({ network }) => network === BASE) ?? offered[0];
   const paymentRequired = informative('Payment required', asked, options);
-  const [first] = options;
   const body = {
     error: 'Payment required',
     code: 'PAYMENT_REQUIRED',
@@ -120,15 +123,15 @@ export function creditRequired(
     suggestedTopUpUsd: usdNumber(SUGGESTED_TOPUP),
     minimumTopUpUsd: usdNumber(MINIMUM_TOPUP),
     supportedTokens: ['USDC'],
-    supportedChains: options.map(option => option.networkAlias),
+    supportedChains: [...new Set(offered.map(option => option.networkAlias))],
     topUpInstructions: {
       step1: `Ask ${TOPUP} without a payment for the price list`,
       step2: 'Sign a payment for one entry of its accepts, of the minimum or more',
       step3: `Send ${TOPUP} again with the signed payment in the header PAYMENT-SIGNATURE`,
-      receiverWallet: first.payTo,
-      tokenAddress: first.asset,
-      tokenDecimals: first.assetDecimals,
-      network: first.network,
+      receiverWallet: described.payTo,
+      tokenAddress: described.asset,
+      tokenDecimals: described.assetDecimals,
+      network: described.network,
       minimumAmountUsd: usdNumber(MINIMUM_TOPUP),
     },
     siwxChallenge: paymentRequired.extensions['sign-in-with-x'],

@@ -1,6 +1,6 @@
 import { recoverMessageAddress, recoverTypedDataAddress } from 'viem';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createDriaSeller } from '../../../src/client/dria.ts';
+import { createDriaSeller, registerWallet } from '../../../src/client/dria.ts';
 import { NoAnswerError } from '../../../src/client/http.ts';
 import { payOnce } from '../../../src/client/pay.ts';
 import { RefusedError, type Seller } from '../../../src/client/seller.ts';
@@ -28,14 +28,13 @@ async function start(answer: Parameters<typeof startFakeSeller>[0]): Promise<Fak
 const venice = ({ origin }: Fake, amountBaseUnits = 10_000_000n) =>
   createVeniceSeller({ origin, wallet, amountBaseUnits });
 
-const dria = ({ origin }: Fake, apiKey: string | undefined = KEY) =>
+const dria = ({ origin }: Fake, apiKey = KEY) =>
   createDriaSeller({
     origin,
     wallet,
     amount: '10',
     amountBaseUnits: 10_000_000n,
     apiKey,
-    nowMs: () => NOW_MS,
   });
 
 const offer = (changes: object = {}): Reply => ({
@@ -129,9 +128,9 @@ describe('a price', () => {
 
   it('of dria is exact, and there is one', async () => {
     const less = await start(() => offer({ maxAmountRequired: '9999999' }));
-    await expect((await dria(less)).askTerms()).rejects.toThrow(UnacceptableOfferError);
+    await expect(dria(less).askTerms()).rejects.toThrow(UnacceptableOfferError);
     const two = await start(() => ({ status: 402, body: { accepts: [entry, entry] } }));
-    await expect((await dria(two)).askTerms()).rejects.toThrow('more than one offer');
+    await expect(dria(two).askTerms()).rejects.toThrow('more than one offer');
   });
 });
 
@@ -195,7 +194,7 @@ describe('a payment', () => {
 
   async function pay(dialect: string, answer: Parameters<typeof startFakeSeller>[0], waitMs = 60_000) {
     const fake = await start(answer);
-    const seller = dialect === 'dria' ? await dria(fake) : venice(fake);
+    const seller = dialect === 'dria' ? dria(fake) : venice(fake);
     const pauses: number[] = [];
     let nowMs = NOW_MS;
     const result = await payOnce({
@@ -360,15 +359,7 @@ describe('a payment', () => {
 describe('a wallet without a key', () => {
   it('gets one from dria by a text that it signs', async () => {
     const fake = await start(() => ({ status: 200, body: { api_key: KEY } }));
-    const seller = await createDriaSeller({
-      origin: fake.origin,
-      wallet,
-      amount: '10',
-      amountBaseUnits: 10_000_000n,
-      apiKey: undefined,
-      nowMs: () => NOW_MS,
-    });
-    expect(seller.newApiKey).toBe(KEY);
+    expect(await registerWallet({ origin: fake.origin, wallet }, NOW_MS)).toBe(KEY);
     const { path, body } = fake.seen[0] ?? expect.unreachable();
     expect(path).toBe('/v1/auth/wallet');
     const { address, message, signature } = JSON.parse(body) as Record<string, string>;

@@ -7,21 +7,24 @@ import { credentialRequired, creditRequired } from '../../../src/dialects/venice
 import { balanceRemaining } from '../../../src/dialects/venice/wire.ts';
 import type { PaymentOption } from '../../../src/topups/types.ts';
 import { account, solanaWallet, WALLET } from '../siwx/signed-proof.ts';
-import { baseOption, headerJson, NOW_MS, ORIGIN, PAY_TO, USDC } from './venice-app.ts';
+import {
+  baseOption,
+  headerJson,
+  NOW_MS,
+  ORIGIN,
+  PAY_TO,
+  SOLANA_FEE_PAYER,
+  solanaOption,
+  USDC,
+} from './venice-app.ts';
 
 const PATH = '/api/v1/chat/completions';
 const URL_OF_RESOURCE = `${ORIGIN}${PATH}`;
 const asked = { publicOrigin: ORIGIN, path: PATH, nowMs: NOW_MS };
 
-const solanaOption: PaymentOption = {
-  ...baseOption,
-  network: 'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp',
-  networkAlias: 'solana',
-  asset: 'EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v',
-  payTo: '8qUL23aSj7mDWdoLMXGHFvnVCT9wd7jXcysiekroADEL',
-  extra: { feePayer: 'BFK9TLC3edb13K6v4YyH3DwPb5DSUpkWvb7XnqCL9b4F' },
-};
-const options: [PaymentOption, PaymentOption] = [baseOption, solanaOption];
+const solana = solanaOption();
+const unpaidSolana = solanaOption(() => undefined);
+const options: PaymentOption[] = [baseOption, solana];
 
 const checks = { domains: ['gw.example.com'], nowMs: NOW_MS, signatures: createWalletSignatures([]) };
 
@@ -57,10 +60,15 @@ const suggested = [
     scheme: 'exact',
     network: 'solana',
     amount: '10000000',
-    asset: solanaOption.asset,
-    payTo: solanaOption.payTo,
+    asset: solana.asset,
+    payTo: solana.payTo,
     maxTimeoutSeconds: 300,
-    extra: solanaOption.extra,
+    extra: {
+      name: 'USD Coin',
+      version: '2',
+      feePayer: SOLANA_FEE_PAYER,
+      memo: expect.stringMatching(/^[0-9a-f]{32}$/),
+    },
   },
 ];
 
@@ -116,6 +124,52 @@ describe('a wallet with too little credit', () => {
     });
   });
 
+  interface LowBalance {
+    supportedChains: string[];
+    topUpInstructions: Record<string, unknown>;
+  }
+  const read = (ways: PaymentOption[]) => {
+    const document = creditRequired(asked, ways, 0n);
+    const { accepts } = headerJson(document.header) as { accepts: { network: string }[] };
+    return { ...(JSON.parse(document.body) as LowBalance), networks: accepts.map(({ network }) => network) };
+  };
+
+  it('is told of Solana only while somebody pays the fee there', () => {
+    expect(read([baseOption, unpaidSolana])).toMatchObject({
+      supportedChains: ['base'],
+      networks: ['eip155:8453'],
+    });
+    expect(read(options)).toMatchObject({
+      supportedChains: ['base', 'solana'],
+      networks: ['eip155:8453', 'solana'],
+    });
+    expect(credentialRequired(asked, [baseOption, unpaidSolana]).body).not.toContain(solana.payTo);
+  });
+
+  it('is told how to pay on Base, wherever Base stands in the list', () => {
+    for (const ways of [options, options.toReversed()]) {
+      const { topUpInstructions } = read(ways);
+      expect(topUpInstructions).toMatchObject({
+        network: 'eip155:8453',
+        receiverWallet: PAY_TO,
+        tokenAddress: USDC,
+      });
+      expect(Object.keys(topUpInstructions)).toHaveLength(8);
+    }
+    expect(read([solana]).topUpInstructions).toMatchObject({
+      network: solana.network,
+      receiverWallet: solana.payTo,
+    });
+  });
+
+  it('is asked to come back while nothing can be paid on: a 402 would be answered for ever', () => {
+    for (const ways of [[], [unpaidSolana]]) {
+      expect(() => creditRequired(asked, ways, 0n)).toThrow(
+        expect.objectContaining({ code: 'unavailable', retryAfterSeconds: 2 }),
+      );
+    }
+  });
+
   it('finds another object in the header, for x402 clients', () => {
     expect(headerJson(header)).toEqual({
       x402Version: 2,
@@ -148,10 +202,10 @@ describe('@x402/core and @x402/extensions 2.27.0', () => {
     });
     const { address, sign } = solanaWallet(1);
     const signMessage = async (bytes: Uint8Array) => new Uint8Array(sign(Buffer.from(bytes).toString()));
-    const solana = await createSIWxClientHook({ publicKey: address, signMessage })(context as never);
-    expect(await checkWalletProof(solana?.headers['sign-in-with-x'] ?? '', checks)).toMatchObject({
+    const bySolana = await createSIWxClientHook({ publicKey: address, signMessage })(context as never);
+    expect(await checkWalletProof(bySolana?.headers['sign-in-with-x'] ?? '', checks)).toMatchObject({
       wallet: address,
-      chain: solanaOption.network,
+      chain: solana.network,
     });
   });
 
