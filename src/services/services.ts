@@ -225,6 +225,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     /** Absent without MPP_SECRET_KEY. */
     agents: agentParts.agents,
     keyVerification: agentParts.keyVerification,
+    apiTokens: agentParts.apiTokens,
     payments: createPaymentStatuses(pool),
     paymentLookups: createPaymentLookups(pool),
     webhooks,
