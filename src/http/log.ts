@@ -1,4 +1,6 @@
-import { type Logger, pino } from 'pino';
+import type { FastifyRequest } from 'fastify';
+import { type DestinationStream, type Logger, pino } from 'pino';
+import { hideKeys } from './logged-url.ts';
 
 /** Headers that prove something: whoever reads them in a log could use them. */
 const SECRET_HEADERS = [
@@ -15,15 +17,24 @@ const SECRET_HEADERS = [
 /** The keys under which a secret could be logged by mistake, wherever they appear one level deep. */
 const SECRET_KEYS = ['signature', 'authorization', 'privateKey', 'databaseUrl', 'raw', 'apiKey'];
 
+/** The line of a request. Its URL is shown for every request, those to routes that do not exist included. */
+function describeRequest({ method, url, host, ip, socket }: FastifyRequest) {
+  return { method, url: hideKeys(url), host, remoteAddress: ip, remotePort: socket.remotePort };
+}
+
 /**
  * Structured log on standard error, one JSON object a line. Secrets are censored by name here, and nothing
  * that holds one is passed to it in the first place.
  */
-export function createLog(level: string): Logger {
+export function createLog(
+  level: string,
+  destination: DestinationStream = pino.destination({ fd: 2, sync: false }),
+): Logger {
   return pino(
     {
       level,
       base: null,
+      serializers: { req: describeRequest },
       redact: {
         paths: [
           ...SECRET_HEADERS.map(name => `req.headers["${name}"]`),
@@ -34,6 +45,6 @@ export function createLog(level: string): Logger {
         censor: '[redacted]',
       },
     },
-    pino.destination({ fd: 2, sync: false }),
+    destination,
   );
 }
