@@ -38,7 +38,7 @@ import { createEvmParts, toEmbedded, toFacilitatorNetwork, tokenOf, toOption, to
 import { createFacilitatorApiParts } from './facilitator-api.ts';
 import { createFacilitatorParts } from './facilitators.ts';
 import { createSettlementNetwork, environmentOf, requireKnownNetworks } from './network.ts';
-import { checkReadiness, evmReadiness, svmReadiness } from './readiness.ts';
+import { checkReadiness, evmReadiness, svmReadiness, tempoReadiness } from './readiness.ts';
 import type { Seams } from './seams.ts';
 import { createSpending } from './spending.ts';
 import { createSvmParts, toSvmFacilitatorNetwork, toSvmOption, toSvmReceiver } from './svm.ts';
@@ -138,7 +138,11 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   const reconciliation = createReconciliation({
     db: pool,
     cells,
-    receivers: [...evm.map(parts => toReceiver(parts, config.evmPayTo)), ...svm.map(toSvmReceiver)],
+    receivers: [
+      ...evm.map(parts => toReceiver(parts, config.evmPayTo)),
+      ...svm.map(toSvmReceiver),
+      ...(tempo ? [tempo.receiver] : []),
+    ],
     reconciler,
     audit: createReceiptAudit({ db: pool, cells, settlement }),
   });
@@ -256,7 +260,11 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       pool,
       databaseUrl: config.databaseUrl,
       cells,
-      networks: [...evm.map(evmReadiness), ...svm.map(svmReadiness)],
+      networks: [
+        ...evm.map(evmReadiness),
+        ...svm.map(svmReadiness),
+        ...(tempo ? [tempoReadiness(tempo)] : []),
+      ],
       settling: chains.map(({ network: { network, title } }) => ({
         network,
         title,
