@@ -132,9 +132,10 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     const parts = { webhooks, vouchers, keys, keyAdmin, createFundedKey, operatorCredits };
     await app.register(adminApi, { prefix: ADMIN_PREFIX, apiKey: config.adminApiKey, ...parts });
   }
-  if (config.dialects.includes('mobula') && services.agents) {
+  if (config.dialects.includes('mobula') && services.agents && services.apiTokens) {
     await app.register(mobulaDialect, {
       agents: services.agents,
+      apiTokens: services.apiTokens,
       mpp: services.mpp,
       clock: options.clock,
       topups: services.topups,

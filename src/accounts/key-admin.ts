@@ -1,6 +1,6 @@
 import {
   createApiKey,
-  findApiKeyById,
+  findNamedApiKey,
   listApiKeys,
   type NamedApiKey,
   revokeAnyApiKey,
@@ -129,7 +129,7 @@ export function createKeyAdmin({ db, clock }: { db: Queryable; clock: Clock }): 
     const { customer, environment } = await ownerOf(order);
     const { customerId } = customer;
     const { apiKey, keyId } = await createApiKey(db, { ...terms, environment, customerId });
-    const key = await findApiKeyById(db, keyId);
+    const key = await findNamedApiKey(db, keyId);
     assert(key, 'a key that was stored is found');
     return { ...view(key), apiKey };
   }
@@ -158,7 +158,7 @@ export function createKeyAdmin({ db, clock }: { db: Queryable; clock: Clock }): 
   async function revoke(order: { keyId: string; actor: string }) {
     const keyId = readId('key', order.keyId);
     const changed = await revokeAnyApiKey(db, { keyId, actor: readActor(order.actor) });
-    const key = await findApiKeyById(db, keyId);
+    const key = await findNamedApiKey(db, keyId);
     if (!key) throw new GatewayError('not_found', 'there is no key with this id');
     return { changed, key: view(key) };
   }

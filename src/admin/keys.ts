@@ -8,7 +8,8 @@ const VerifyRequest = Type.Object(
     apiKey: Type.String({
       minLength: 1,
       maxLength: 1024,
-      description: 'the key as it was presented, with or without `Bearer`',
+      description:
+        'what was presented in `Authorization`, with or without `Bearer`, or in `x-api-key`; a short-lived token is good with `Bearer` alone, and each check takes one of its requests',
     }),
     callerAddress: Type.Optional(
       Type.String({ maxLength: 64, description: 'who presented it, for keys bound to addresses' }),
@@ -17,8 +18,20 @@ const VerifyRequest = Type.Object(
   { additionalProperties: false },
 );
 
+const TokenState = Type.Object({
+  id: Type.String({ format: 'uuid' }),
+  requestLimit: Type.Integer(),
+  remaining: Type.Integer({ description: 'after this check' }),
+  expiresAt: Type.String({ format: 'date-time' }),
+});
+
 const Verdict = Type.Union([
-  Type.Object({ valid: Type.Literal(false) }),
+  Type.Object({
+    valid: Type.Literal(false),
+    reason: Type.Optional(
+      Type.Literal('request_limit_reached', { description: 'a token whose requests are used up' }),
+    ),
+  }),
   Type.Object({
     valid: Type.Literal(true),
     keyId: Type.String({ format: 'uuid' }),
@@ -33,6 +46,7 @@ const Verdict = Type.Union([
     availableUsd: Type.String({
       description: 'the same as exact dollars; a plan’s credits count as those that are topped up',
     }),
+    token: Type.Union([TokenState, Type.Null()], { description: 'when a token was presented' }),
   }),
 ]);
 
@@ -48,7 +62,7 @@ export function adminKeyRoutes(app: FastifyInstance, keys: KeyVerification): voi
         operationId: 'verifyApiKey',
         summary: 'Whose API key it is, its plan and what credit is left',
         description:
-          'Reads the database every time, so a revocation counts at once. Unknown, expired and revoked keys get the same answer.',
+          'Reads the database every time, so a revocation counts at once. Unknown, expired and revoked keys get the same answer. To be asked once for each request.',
         security: [{ bearer: [] }],
         body: VerifyRequest,
         response: { 200: Verdict, 400: Refusal, 401: Refusal, 503: Refusal },
@@ -58,7 +72,9 @@ export function adminKeyRoutes(app: FastifyInstance, keys: KeyVerification): voi
       const { apiKey, callerAddress } = request.body;
       const key = await keys.verify(apiKey, callerAddress);
       if (!key) return { valid: false as const };
-      const { agent } = key;
+      if (key.kind === 'exhausted')
+        return { valid: false as const, reason: 'request_limit_reached' as const };
+      const { agent, token } = key;
       return {
         valid: true as const,
         keyId: key.keyId,
@@ -71,6 +87,14 @@ export function adminKeyRoutes(app: FastifyInstance, keys: KeyVerification): voi
         planActiveUntil: agent?.activeUntil.toISOString() ?? null,
         creditsLeft: key.availableCredits.toString(),
         availableUsd: formatUsd(key.availableNanoUsd),
+        token: token
+          ? {
+              id: token.tokenId,
+              requestLimit: token.requestLimit,
+              remaining: token.remaining,
+              expiresAt: token.expiresAt.toISOString(),
+            }
+          : null,
       };
     },
   );

@@ -11,6 +11,8 @@ export interface TempoNetwork {
   usdc: { address: string; decimals: number };
   confirmations: readonly DepthRule[];
   blockTimeMs: number;
+  /** How many blocks one query of logs may span. */
+  logRangeBlocks: bigint;
 }
 
 /** A block of Tempo is final when it is made. */
@@ -26,6 +28,7 @@ export const TEMPO_NETWORKS: readonly TempoNetwork[] = [
     usdc: { address: '0x20c000000000000000000000b9537d11c60e8b50', decimals: 6 },
     confirmations: AT_ONCE,
     blockTimeMs: 500,
+    logRangeBlocks: 1_000n,
   },
   {
     network: 'eip155:42431',
@@ -35,6 +38,7 @@ export const TEMPO_NETWORKS: readonly TempoNetwork[] = [
     usdc: { address: '0x20c0000000000000000000000000000000000000', decimals: 6 },
     confirmations: AT_ONCE,
     blockTimeMs: 500,
+    logRangeBlocks: 1_000n,
   },
 ];
 

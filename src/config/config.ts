@@ -138,6 +138,10 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
   if (values.ADMIN_API_KEY && !/^[\x21-\x7e]{32,256}$/.test(values.ADMIN_API_KEY)) {
     problems.push('ADMIN_API_KEY must be 32 to 256 characters without spaces');
   }
+  const networks = [...new Set(parseList(values.NETWORKS))];
+  // In every mode: an offer names one chain, and the second one would silently take no money.
+  if (networks.filter(network => TEMPO_NETWORKS.includes(network)).length > 1)
+    problems.push('NETWORKS must name one Tempo network at most');
   return {
     mode,
     host,
@@ -147,7 +151,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     dataDir: path.resolve(values.DATA_DIR),
     logLevel: values.LOG_LEVEL as LogLevel,
     dialects: dialects as DialectName[],
-    networks: [...new Set(parseList(values.NETWORKS))],
+    networks,
     evmPayTo: evmPayTo ?? '',
     evmPrivateKeys,
     permit2: isPermit2Setting(values.PERMIT2) ? values.PERMIT2 : 'off',
@@ -193,7 +197,6 @@ function requireProduction(config: Config, problems: string[]): void {
   if (onEvm && !config.evmPayTo) problems.push('EVM_PAY_TO is required');
   if (onSolana && !config.svmPayTo) problems.push('SVM_PAY_TO is required');
   const tempo = config.networks.filter(network => TEMPO_NETWORKS.includes(network));
-  if (tempo.length > 1) problems.push('NETWORKS must name one Tempo network at most');
   if (tempo.length > 0 && !config.tempoPayTo) problems.push('TEMPO_PAY_TO is required');
   if (tempo.length > 0 && !config.mppSecretKey) problems.push('MPP_SECRET_KEY is required');
   for (const [network, name] of Object.entries(RPC_SETTINGS)) {

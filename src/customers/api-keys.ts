@@ -133,24 +133,37 @@ export async function createApiKey(
  * to judge. Two rows by primary key, one round trip.
  */
 export async function findApiKey(db: Queryable, keyHash: Buffer): Promise<OwnedApiKey | undefined> {
-  const result = await db.query<ApiKeyRow & { customer_id: string; account_id: string; cell: string }>({
+  const result = await db.query<OwnedApiKeyRow>({
     name: 'directory.find_api_key',
     text: `SELECT ${COLUMNS}, c.customer_id, c.account_id, c.cell
            FROM directory.api_key k JOIN directory.customer c ON c.customer_id = k.customer_id
            WHERE k.key_hash = $1`,
     values: [keyHash],
   });
-  const [row] = result.rows;
-  return (
-    row && {
-      ...toApiKey(row),
-      customer: {
-        customerId: row.customer_id,
-        accountId: BigInt(row.account_id),
-        cell: cellName(row.cell),
-      },
-    }
-  );
+  return result.rows[0] && toOwnedApiKey(result.rows[0]);
+}
+
+/** As {@link findApiKey}, for what was derived from a key and names it. */
+export async function findApiKeyById(db: Queryable, keyId: string): Promise<OwnedApiKey | undefined> {
+  const result = await db.query<OwnedApiKeyRow>({
+    name: 'directory.find_api_key_by_id',
+    text: `SELECT ${COLUMNS}, c.customer_id, c.account_id, c.cell
+           FROM directory.api_key k JOIN directory.customer c ON c.customer_id = k.customer_id
+           WHERE k.key_id = $1`,
+    values: [keyId],
+  });
+  return result.rows[0] && toOwnedApiKey(result.rows[0]);
+}
+
+type OwnedApiKeyRow = ApiKeyRow & { customer_id: string; account_id: string; cell: string };
+
+function toOwnedApiKey(row: OwnedApiKeyRow): OwnedApiKey {
+  const customer = {
+    customerId: row.customer_id,
+    accountId: BigInt(row.account_id),
+    cell: cellName(row.cell),
+  };
+  return { ...toApiKey(row), customer };
 }
 
 /**
@@ -232,9 +245,9 @@ export async function listApiKeys(
 }
 
 /** A key of any customer, by its id. */
-export async function findApiKeyById(db: Queryable, keyId: string): Promise<NamedApiKey | undefined> {
+export async function findNamedApiKey(db: Queryable, keyId: string): Promise<NamedApiKey | undefined> {
   const result = await db.query<NamedApiKeyRow>({
-    name: 'directory.find_api_key_by_id',
+    name: 'directory.find_named_api_key',
     text: `SELECT ${COLUMNS}, k.customer_id FROM directory.api_key k WHERE k.key_id = $1`,
     values: [keyId],
   });

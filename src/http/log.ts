@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { hideSecrets } from './logged-url.ts';
 
 /** Headers that prove something: whoever reads them in a log could use them. */
 const SECRET_HEADERS = [
@@ -16,14 +17,9 @@ const SECRET_HEADERS = [
 /** The keys under which a secret could be logged by mistake, wherever they appear one level deep. */
 const SECRET_KEYS = ['signature', 'authorization', 'privateKey', 'databaseUrl', 'raw', 'apiKey'];
 
-/** What may be money in a URL: the segment that names a voucher, whatever it is, and a code anywhere. */
-const VOUCHER_SEGMENT = /(?<=\/vouchers\/)[^/?#]+/gi;
-const VOUCHER_CODE = /\bATU(-[0-9A-Z]{1,8}){1,6}/gi;
-
 /** The line of a request. Its URL is shown for every request, those to routes that do not exist included. */
 function describeRequest({ method, url, host, ip, socket }: FastifyRequest) {
-  const shown = url.replace(VOUCHER_SEGMENT, '[redacted]').replace(VOUCHER_CODE, '[redacted]');
-  return { method, url: shown, host, remoteAddress: ip, remotePort: socket.remotePort };
+  return { method, url: hideSecrets(url), host, remoteAddress: ip, remotePort: socket.remotePort };
 }
 
 /**

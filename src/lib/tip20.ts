@@ -1,7 +1,7 @@
 import { addressTopic } from './eip3009.ts';
 
 /** TransferWithMemo(address indexed from, address indexed to, uint256 amount, bytes32 indexed memo) of TIP-20. */
-const TRANSFER_WITH_MEMO = '0x57bc7354aa85aed339e000bccffabbc529466af35f0772c8f8ee1145927de7f0';
+export const TRANSFER_WITH_MEMO = '0x57bc7354aa85aed339e000bccffabbc529466af35f0772c8f8ee1145927de7f0';
 
 /** A log of a receipt; hex is lower-case. */
 export interface TokenLog {

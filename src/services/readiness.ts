@@ -8,6 +8,7 @@ import type { Chain } from '../ports/chain.ts';
 import type { Facilitators } from '../ports/facilitator.ts';
 import type { EvmParts } from './evm.ts';
 import type { SvmParts } from './svm.ts';
+import type { TempoParts } from './tempo.ts';
 
 /** One network as readiness sees it. */
 export interface ReadinessNetwork {
@@ -156,6 +157,11 @@ export function evmReadiness({ network, client, chain, lanes }: EvmParts): Readi
       };
     },
   };
+}
+
+/** Who pays on Tempo pays its own gas. */
+export function tempoReadiness({ network, chain }: TempoParts): ReadinessNetwork {
+  return { title: network.title, chain, readGas: () => Promise.resolve({ low: [], allLow: false }) };
 }
 
 export function svmReadiness({ network, client, chain, sender }: SvmParts): ReadinessNetwork {

@@ -40,7 +40,7 @@ import { createEvmParts, toEmbedded, toFacilitatorNetwork, tokenOf, toOption, to
 import { createFacilitatorApiParts } from './facilitator-api.ts';
 import { createFacilitatorParts } from './facilitators.ts';
 import { createSettlementNetwork, environmentOf, requireKnownNetworks } from './network.ts';
-import { checkReadiness, evmReadiness, svmReadiness } from './readiness.ts';
+import { checkReadiness, evmReadiness, svmReadiness, tempoReadiness } from './readiness.ts';
 import type { Seams } from './seams.ts';
 import { createSpending } from './spending.ts';
 import { createSvmParts, toSvmFacilitatorNetwork, toSvmOption, toSvmReceiver } from './svm.ts';
@@ -140,7 +140,11 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   const reconciliation = createReconciliation({
     db: pool,
     cells,
-    receivers: [...evm.map(parts => toReceiver(parts, config.evmPayTo)), ...svm.map(toSvmReceiver)],
+    receivers: [
+      ...evm.map(parts => toReceiver(parts, config.evmPayTo)),
+      ...svm.map(toSvmReceiver),
+      ...(tempo ? [tempo.receiver] : []),
+    ],
     reconciler,
     audit: createReceiptAudit({ db: pool, cells, settlement }),
   });
@@ -227,6 +231,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     /** Absent without MPP_SECRET_KEY. */
     agents: agentParts.agents,
     keyVerification: agentParts.keyVerification,
+    apiTokens: agentParts.apiTokens,
     payments: createPaymentStatuses(pool),
     paymentLookups: createPaymentLookups(pool),
     webhooks,
@@ -259,7 +264,11 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       pool,
       databaseUrl: config.databaseUrl,
       cells,
-      networks: [...evm.map(evmReadiness), ...svm.map(svmReadiness)],
+      networks: [
+        ...evm.map(evmReadiness),
+        ...svm.map(svmReadiness),
+        ...(tempo ? [tempoReadiness(tempo)] : []),
+      ],
       settling: chains.map(({ network: { network, title } }) => ({
         network,
         title,

@@ -1,11 +1,13 @@
 import { createTempoChain } from '../chains/tempo-chain.ts';
 import { createTempoClient } from '../chains/tempo-client.ts';
 import { findTempoNetwork, type TempoNetwork } from '../chains/tempo-networks.ts';
+import { createTempoReceipts } from '../chains/tempo-receipts.ts';
 import type { Config } from '../config/config.ts';
 import { createTempoFacilitators } from '../facilitators/tempo.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Chain } from '../ports/chain.ts';
 import { createMpp, type MppProtocol, type MppRail } from '../protocols/mpp.ts';
+import type { AuditedReceiver } from '../topups/receipt-audit.ts';
 import type { SettlementNetwork } from '../topups/settlement.ts';
 import { createSettlementNetwork } from './network.ts';
 import type { Seams } from './seams.ts';
@@ -18,6 +20,8 @@ export interface TempoParts {
   chain: Chain;
   settlement: SettlementNetwork;
   protocol: MppProtocol;
+  /** What is compared with the books. */
+  receiver: AuditedReceiver;
 }
 
 /** The Tempo network of the configuration; undefined when it names none. */
@@ -51,6 +55,11 @@ export function createTempoParts(
       facilitators,
     ),
     protocol: createMpp(terms, () => clock.nowMs()),
+    receiver: {
+      scan: createTempoReceipts(network, client, config.tempoPayTo),
+      environment: network.environment,
+      assetDecimals: token.decimals,
+    },
   };
 }
 

@@ -65,5 +65,23 @@ export function subscriptionTables(cell: CellName) {
       index('plan_period_end_idx').on(table.accountId, table.endsAt),
     ],
   );
-  return { plan, agent, planPeriod };
+  const apiToken = schema.table(
+    'api_token',
+    {
+      accountId: bigint('account_id', { mode: 'bigint' }).notNull(),
+      tokenId: uuid('token_id').notNull(),
+      keyId: uuid('key_id').notNull(),
+      requestLimit: integer('request_limit').notNull(),
+      remaining: integer('remaining').notNull(),
+      createdAt: time('created_at'),
+      expiresAt: time('expires_at'),
+      revokedAt: timestamp('revoked_at', { withTimezone: true }),
+    },
+    table => [
+      primaryKey({ name: 'api_token_pkey', columns: [table.accountId, table.tokenId] }),
+      index('api_token_key_idx').on(table.accountId, table.keyId, table.expiresAt),
+      index('api_token_expires_idx').on(table.expiresAt),
+    ],
+  );
+  return { plan, agent, planPeriod, apiToken };
 }

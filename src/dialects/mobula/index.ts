@@ -5,6 +5,7 @@ import { addCors, addPreflight } from './cors.ts';
 import { answerError } from './errors.ts';
 import { answerInProblems, MPP_PREFIX, mppRail } from './mpp-rail.ts';
 import type { MobulaOptions } from './options.ts';
+import { TOKEN_PREFIX, tokenRoutes } from './token-routes.ts';
 import { X402_PREFIX, x402Rail } from './x402-rail.ts';
 
 export type { MobulaOptions } from './options.ts';
@@ -24,6 +25,8 @@ export const mobulaDialect: FastifyPluginAsync<MobulaOptions> = async (app, opti
   addCors(app);
   addPreflight(app, `${X402_PREFIX}/*`);
   x402Rail(app, options, limiters);
+  addPreflight(app, `${TOKEN_PREFIX}/*`);
+  await app.register(async group => tokenRoutes(group, options, limiters));
   const { mpp } = options;
   if (!mpp) return;
   addPreflight(app, `${MPP_PREFIX}/*`);

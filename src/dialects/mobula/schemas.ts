@@ -26,6 +26,11 @@ export const PaymentHeaders = Type.Object({
   'x-payment': Type.Optional(Type.String({ description: 'Base64 of the signed payment, x402 version 1' })),
 });
 
+export const KeyHeaders = Type.Object({
+  authorization: Type.Optional(Type.String({ description: 'An API key, alone or after `Bearer`' })),
+  'x-api-key': Type.Optional(Type.String({ description: 'An API key' })),
+});
+
 export const MppHeaders = Type.Object({
   authorization: Type.Optional(
     Type.String({ description: '`Payment` and the credential, base64url of its JSON' }),

@@ -83,6 +83,18 @@ describe('the configuration', () => {
     ]);
   });
 
+  it('takes one Tempo network at most, in the sandbox too, with a node, a receiver and a secret', () => {
+    const both = 'eip155:4217,eip155:42431';
+    for (const mode of ['serve', 'sandbox'] as const) {
+      expect(problemsOf(mode, { NETWORKS: both })).toContain('NETWORKS must name one Tempo network at most');
+    }
+    expect(problemsOf('serve', { ...GOOD, NETWORKS: 'eip155:8453,eip155:4217' })).toEqual([
+      'TEMPO_PAY_TO is required',
+      'MPP_SECRET_KEY is required',
+      'TEMPO_RPC_URL is required',
+    ]);
+  });
+
   it('never prints a secret', () => {
     const text = JSON.stringify(describeConfig(loadConfig('serve', GOOD)));
     for (const secret of ['secret-password', 'secret-token', 'abab']) expect(text).not.toContain(secret);

@@ -14,6 +14,14 @@ async function askPrice(paymentOptions: PaymentOption[]) {
   setDefaultErrors(app);
   await app.register(mobulaDialect, {
     agents: { prepare: nobody, creditorOf: nobody, results: { status: nobody, key: nobody, topup: nobody } },
+    apiTokens: {
+      authenticate: nobody,
+      create: nobody,
+      list: nobody,
+      inspect: nobody,
+      revoke: nobody,
+      use: nobody,
+    },
     mpp: undefined,
     topups: { topUp: nobody },
     paymentOptions,
