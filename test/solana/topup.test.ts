@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { KeyPairSigner } from '@solana/kit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeBase64Json, encodeBase64Json } from '../../src/lib/base64.ts';
+import { sleep } from '../../src/lib/deadline.ts';
+import type { TestGateway } from '../support/gateway.ts';
 import {
   connectSolana,
   fundedSolanaWallet,
@@ -50,6 +52,17 @@ async function signMany(payers: readonly KeyPairSigner[], each: number, amount: 
     }),
   );
 }
+
+/** A gateway that has more to do than it can, on a busy machine, says so before it takes a payment: it comes again. */
+async function presentPatiently(on: TestGateway, header: string) {
+  for (let attempt = 1; ; attempt += 1) {
+    const answer = await presentPayment(on, header);
+    if (answer.statusCode !== 503 || attempt === MAX_ATTEMPTS) return answer;
+    await sleep(Number(answer.headers['retry-after'] ?? 1) * 1_000);
+  }
+}
+
+const MAX_ATTEMPTS = 5;
 
 const wallet = (usd: bigint) => fundedSolanaWallet(gateway.chain, usd * 1_000_000n);
 
@@ -128,10 +141,14 @@ describe('the same payment', () => {
     try {
       const payers = await Promise.all(Array.from({ length: 10 }, () => wallet(100n)));
       const headers = await signMany(payers, 10, AMOUNT);
-      const answers = await Promise.all(
-        headers.flatMap(header => [presentPayment(gateway, header), presentPayment(replica, header)]),
-      );
-      for (const { statusCode, body } of answers) expect([200, 409], body).toContain(statusCode);
+      for (let start = 0; start < headers.length; start += 10) {
+        const answers = await Promise.all(
+          headers
+            .slice(start, start + 10)
+            .flatMap(header => [presentPatiently(gateway, header), presentPatiently(replica, header)]),
+        );
+        for (const { statusCode, body } of answers) expect([200, 409], body).toContain(statusCode);
+      }
       for (const payer of payers) {
         expect(await solanaCreditOf(gateway, payer.address)).toEqual({
           posted: '50000000000',
@@ -162,7 +179,7 @@ describe('the same payment', () => {
 it('200 payments at once from 20 wallets are all credited, and none is lost', async () => {
   const payers = await Promise.all(Array.from({ length: 20 }, () => wallet(100n)));
   const headers = await signMany(payers, 10, AMOUNT);
-  const answers = await Promise.all(headers.map(header => presentPayment(gateway, header)));
+  const answers = await Promise.all(headers.map(header => presentPatiently(gateway, header)));
   expect(answers.filter(({ statusCode }) => statusCode !== 200).map(({ body }) => body)).toEqual([]);
   for (const payer of payers) {
     expect(await solanaCreditOf(gateway, payer.address)).toEqual({ posted: '50000000000', transfers: 10 });
