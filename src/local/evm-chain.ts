@@ -21,7 +21,7 @@ export interface LocalEvmChainOptions {
   token: LocalToken;
   /** A Tempo chain, which has the token itself: nothing is put there. */
   tempo?: boolean;
-  /** A chain without transactions gets an empty block this often (default 10). */
+  /** A chain without transactions gets an empty block this often (default 10, on Tempo 2). */
   blockTimeSeconds?: number;
   log: (line: string) => void;
 }
@@ -69,6 +69,12 @@ const SETTLING_BLOCKS = 3;
 const DEFAULT_BLOCK_TIME_SECONDS = 10;
 
 /**
+ * Tempo refuses a transaction on the expiring lane that is good for more than 30 s after the newest block, and mppx signs
+ * for 25: a chain that has rested for longer than the difference would refuse the simulation of every payment.
+ */
+const TEMPO_BLOCK_TIME_SECONDS = 2;
+
+/**
  * Starts a real EVM on this machine with our test dollar at the token's address. With a data directory its
  * state is saved every second in which it moved and when it stops; a node that an earlier run left behind is
  * asked for its state and stopped.
@@ -98,7 +104,8 @@ export async function startLocalEvmChain(options: LocalEvmChainOptions): Promise
       const oneAtATime = createQueue();
       const save = () => oneAtATime(async () => store?.save(node));
       await save();
-      const blockTimeMs = (options.blockTimeSeconds ?? DEFAULT_BLOCK_TIME_SECONDS) * 1_000;
+      const fallback = options.tempo ? TEMPO_BLOCK_TIME_SECONDS : DEFAULT_BLOCK_TIME_SECONDS;
+      const blockTimeMs = (options.blockTimeSeconds ?? fallback) * 1_000;
       const keeper = keepChain({ node, blockTimeMs, save, log });
 
       async function stop(): Promise<void> {

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { Challenge, Credential, Receipt } from 'mppx';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { decodeBase64Json } from '../../../src/lib/base64.ts';
+import { sleep } from '../../../src/lib/deadline.ts';
 import { startGateway } from '../../support/gateway.ts';
 import {
   createTempoPayer,
@@ -98,6 +99,12 @@ describe('mppx 0.11.0', () => {
     expect((await pay(payer, '/subscription')).body).toMatchObject({
       api_keys: [created.body['api_key']],
     });
+  });
+
+  it('pays on a chain that has rested', async () => {
+    const payer = await createPayer();
+    await sleep(8_000);
+    expect(await pay(payer, SUBSCRIBE)).toMatchObject({ status: 200 });
   });
 
   it('tops up in push mode with exactly one transfer', async () => {

@@ -5,7 +5,7 @@ import { decodeBase64Json } from '../../../src/lib/base64.ts';
 import { localChain, usdcBalance } from '../../support/chain.ts';
 import { startGateway } from '../../support/gateway.ts';
 import { leaveClaim, sendByStranger } from '../../support/interrupted-payment.ts';
-import { BASE_USDC, createPayer, type SignedPayment } from '../../support/payment.ts';
+import { BASE_USDC, createPayer, paymentHeader, type SignedPayment } from '../../support/payment.ts';
 import {
   call,
   ledgerBreaks,
@@ -304,6 +304,26 @@ describe('a payment', () => {
     const poor = await createPayer(0n);
     expect(await pay(gateway, poor, SUBSCRIBE)).toMatchObject({ status: 402 });
     expect(await usdcBalance(payer.address)).toBe(1_000_000_000n);
+  });
+});
+
+describe('a payment of version 1', () => {
+  it('is answered in its own header; a repetition shows no keys, and a paid status does', async () => {
+    const payer = await createPayer();
+    const payment = await sign(gateway, payer, 50);
+    const root = { x402Version: 1, scheme: 'exact', network: 'base' };
+    const headers = { 'x-payment': paymentHeader(payment, root) };
+    const send = () => gateway.app.inject({ url: `/agent/x402${SUBSCRIBE}`, headers });
+    const bought = await send();
+    expect(bought.statusCode).toBe(200);
+    expect(bought.headers['payment-response']).toBeUndefined();
+    expect(decodeBase64Json(String(bought.headers['x-payment-response']))).toMatchObject({
+      success: true,
+      network: 'base',
+      payer: payer.address.toLowerCase(),
+    });
+    expect((await send()).statusCode).toBe(409);
+    expect(await status(gateway, payer)).toMatchObject({ api_keys: [bought.json().api_key] });
   });
 });
 
