@@ -223,6 +223,8 @@ export async function readClock(db: Queryable): Promise<Date> {
 /** A payment whose outcome nobody knows yet. */
 export interface UndecidedPayment {
   paymentId: string;
+  /** The seller for whom it is settled; undefined for a payment to us. */
+  caller: string | undefined;
   network: string;
   payer: string;
   amountBaseUnits: bigint;
@@ -257,6 +259,7 @@ export async function listUndecided(
   });
   return result.rows.map(row => ({
     paymentId: row.payment_id,
+    caller: undefined,
     network: row.network,
     payer: row.payer,
     amountBaseUnits: BigInt(row.amount_base_units),

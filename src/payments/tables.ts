@@ -163,10 +163,13 @@ export const facilitatorSettlement = directory.table(
     transaction: text('transaction'),
     createdAt: createdAt(),
     updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
+    attempts: integer('attempts').notNull().default(0),
+    dueAt: timestamp('due_at', { withTimezone: true }).notNull().defaultNow(),
   },
   table => [
     primaryKey({ name: 'facilitator_settlement_pkey', columns: [table.paymentId] }),
     unique('facilitator_settlement_identity_key').on(table.identity),
+    index('facilitator_settlement_open_idx').on(table.dueAt),
   ],
 );
 

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
 import type { Queryable } from '../db/queryable.ts';
 import type { Facilitator } from '../ports/facilitator.ts';
+import { createForeignFinish } from '../topups/foreign-finish.ts';
 import { createForeignSettlements, type ForeignNetwork } from '../topups/foreign-settlements.ts';
 import type { Settlement, SettlementNetwork } from '../topups/settlement.ts';
 import type { EvmParts } from './evm.ts';
@@ -29,8 +30,15 @@ export function createFacilitatorApiParts(
     }),
   );
   const signers = new Set(served.flatMap(({ lanes }) => lanes?.addresses ?? []));
+  const finishing = createForeignFinish({
+    db,
+    facilitatorOf: network => networks.get(network)?.facilitator,
+    settlement,
+  });
   return {
-    settlements: createForeignSettlements({ db, networks, settlement, settleWaitMs }),
+    /** For the reconciler, also while the routes are off. */
+    finishing,
+    settlements: createForeignSettlements({ db, networks, finishing, settleWaitMs }),
     tokens: served.map(({ network }) => ({
       network: network.network,
       networkAlias: network.alias,

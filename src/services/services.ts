@@ -124,6 +124,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     db: pool,
     cells,
     settlement,
+    foreign: facilitatorApi.finishing,
     log,
     intervalMs: seams.reconcileEveryMs ?? RECONCILE_EVERY_MS,
   });
@@ -207,7 +208,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   }
 
   async function stopWork(): Promise<void> {
-    await Promise.all([topups.drained(), spending.drain()]);
+    await Promise.all([topups.drained(), facilitatorApi.settlements.drained(), spending.drain()]);
     await reconciler.stop();
     for (const loop of loops) await loop.stop();
     await dispatcher.stop();

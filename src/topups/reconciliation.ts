@@ -1,6 +1,7 @@
 import { asGatewayError } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { GatewayError } from '../lib/errors.ts';
+import { expireForeignLeases, listUndecidedForeign } from '../payments/foreign-settlement.ts';
 import { expireLeases } from '../payments/payment-store.ts';
 import {
   type CreditedPayment,
@@ -25,7 +26,7 @@ export interface ReconciliationReport {
   settledNotCredited: UnappliedReceipt[];
   /** Credit whose transfer the chain does not show. */
   creditedNotOnChain: CreditedPayment[];
-  /** Payments whose outcome is not known, oldest first. */
+  /** Payments whose outcome is not known, oldest first; those of other sellers, too. */
   pending: AgedPayment[];
   /** Payments whose transfer is on chain and not deep enough for its amount yet: no gap. */
   confirming: AgedPayment[];
@@ -55,7 +56,10 @@ export function createReconciliation(deps: ReconciliationDeps) {
   }
 
   async function undecided(before: Date): Promise<UndecidedPayment[]> {
-    const lists = await Promise.all(cells.map(cell => listUndecided(db, cell, before, MAX_PENDING)));
+    const lists = await Promise.all([
+      ...cells.map(cell => listUndecided(db, cell, before, MAX_PENDING)),
+      listUndecidedForeign(db, before, MAX_PENDING),
+    ]);
     return lists.flat().sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
   }
 
@@ -64,6 +68,7 @@ export function createReconciliation(deps: ReconciliationDeps) {
     let left = await countUndecided(startedAt);
     for (let pass = 0; pass < MAX_PASSES && left > 0; pass += 1) {
       for (const cell of cells) await expireLeases(db, cell);
+      await expireForeignLeases(db);
       for (let round = 0; round < MAX_ROUNDS_PER_PASS; round += 1) {
         if ((await reconciler.runOnce()) === 0) break;
       }
