@@ -115,10 +115,12 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   const facilitatorApi = createFacilitatorApiParts(config, {
     db: pool,
     evm,
-    embedded: seams.facilitator?.(embedded) ?? embedded,
+    svm,
+    embedded,
     networks,
     settlement,
     settleWaitMs,
+    seams,
   });
   const reconciler = createReconciler({
     db: pool,
