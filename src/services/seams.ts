@@ -18,6 +18,8 @@ export interface Seams {
   settleWaitMs?: number;
   /** Longest time of a settle call to a remote facilitator. */
   settleTimeoutMs?: number;
+  /** How long a facilitator's word is believed while the chain shows nothing. */
+  doubtAfterMs?: number;
   reconcileEveryMs?: number;
   maintainSenderEveryMs?: number;
   finalityCheckMs?: number;

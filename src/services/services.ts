@@ -49,6 +49,8 @@ import { createWebhookParts } from './webhooks.ts';
 export type Services = ReturnType<typeof createServices>;
 
 const SETTLE_WAIT_MS = 30_000;
+/** An honest facilitator's transaction is mined when it says success; our node may be a little behind. */
+const DOUBT_AFTER_MS = 40_000;
 const RECONCILE_EVERY_MS = 2_000;
 const MAINTAIN_SENDER_EVERY_MS = 5_000;
 /** Most reorganisations are over after so long. */
@@ -85,7 +87,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       ...evm.map(parts => toFacilitatorNetwork(parts, checks, parts.lanes && embedded)),
       ...svm.map(toSvmFacilitatorNetwork),
     ],
-    { store: createFacilitatorStore(pool), log, clock, seams },
+    { store: createFacilitatorStore(pool, cells), log, clock, seams },
   );
   const chains = [
     ...evm.map(parts => ({ ...parts, sender: parts.lanes, blockTimeMs: parts.network.blockTimeMs })),
@@ -109,6 +111,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     clock,
     log,
     firstCheckMs,
+    doubtAfterMs: seams.doubtAfterMs ?? DOUBT_AFTER_MS,
   });
   const settleWaitMs = seams.settleWaitMs ?? SETTLE_WAIT_MS;
   const topups = createTopups({ db: pool, networks, settlement, settleWaitMs });
