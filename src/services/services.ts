@@ -43,6 +43,7 @@ import type { Seams } from './seams.ts';
 import { createSpending } from './spending.ts';
 import { createSvmParts, toSvmFacilitatorNetwork, toSvmOption, toSvmReceiver } from './svm.ts';
 import { createTempoParts, toMppRail } from './tempo.ts';
+import { createTrustedParts, trustCheck, withNodes } from './trusted.ts';
 import { createVoucherParts } from './vouchers.ts';
 import { createWebhookParts } from './webhooks.ts';
 
@@ -74,8 +75,10 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     log,
   });
   requireKnownNetworks(config);
-  const evm = createEvmParts(config, { senderStore: createSenderStore(pool), clock, seams });
-  const svm = createSvmParts(config, { store: createSvmSenderStore(pool), clock, seams });
+  const trusted = createTrustedParts(config, clock);
+  const read = withNodes(config);
+  const evm = createEvmParts(read, { senderStore: createSenderStore(pool), clock, seams });
+  const svm = createSvmParts(read, { store: createSvmSenderStore(pool), clock, seams });
   const embedded = createEmbeddedFacilitator(toEmbedded(evm), clock);
   const checks = createEip3009Checks(
     evm.map(({ network }) => ({ network: network.network, token: tokenOf(network) })),
@@ -86,12 +89,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     [
       ...evm.map(parts => toFacilitatorNetwork(parts, checks, parts.lanes && embedded)),
       ...svm.map(toSvmFacilitatorNetwork),
+      ...trusted.map(({ facilitatorNetwork }) => facilitatorNetwork),
     ],
     { store: createFacilitatorStore(pool, cells), log, clock, seams },
   );
   const chains = [
     ...evm.map(parts => ({ ...parts, sender: parts.lanes, blockTimeMs: parts.network.blockTimeMs })),
     ...svm.map(parts => ({ ...parts, blockTimeMs: parts.network.slotMs })),
+    ...trusted,
   ];
   const networks = new Map(
     chains.map(parts => {
@@ -147,6 +152,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     receivers: [...evm.map(parts => toReceiver(parts, config.evmPayTo)), ...svm.map(toSvmReceiver)],
     reconciler,
     audit: createReceiptAudit({ db: pool, cells, settlement }),
+    unread: trusted.map(({ network }) => network.network),
   });
 
   const signatures = createWalletSignatures(evm.map(parts => parts.client));
@@ -256,8 +262,10 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     paymentOptions: [
       ...evm.map(({ network }) => toOption(network, config.evmPayTo)),
       ...svm.map(parts => toSvmOption(parts, facilitators.listFor(parts.network.network))),
+      ...trusted.map(parts => parts.option(facilitators.listFor(parts.network.network))),
     ],
     readiness: checkReadiness({
+      trust: trustCheck(config, trusted),
       pool,
       databaseUrl: config.databaseUrl,
       cells,

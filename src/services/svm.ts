@@ -88,7 +88,10 @@ export function toSvmReceiver({ network, client, receiver }: SvmParts): AuditedR
 }
 
 /** The way to pay on one network, as the surfaces offer it. */
-export function toSvmOption({ network, receiver }: SvmParts, facilitators: Facilitators): PaymentOption {
+export function toSvmOption(
+  { network, receiver }: Pick<SvmParts, 'network' | 'receiver'>,
+  facilitators: Facilitators,
+): PaymentOption {
   const { usdc } = network;
   return {
     scheme: 'exact',

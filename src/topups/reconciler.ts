@@ -51,7 +51,8 @@ export function createReconciler(deps: ReconcilerDeps) {
     const named = payment.transaction;
     const reported = named === undefined || own.all.includes(named) ? [] : [named];
     const known = { transactions: own.all, reported };
-    const proof = await settlement.look(network, open, { ...known, fromBlock: payment.fromBlock });
+    const { fromBlock, saidSettled } = payment;
+    const proof = await settlement.look(network, open, { ...known, fromBlock, saidSettled });
     const trace = traceToWatch(own, known, proof);
     if (proof?.kind === 'unknown' && !proof.used) {
       const result = await facilitators.settle(payment.facilitator, payment.paymentId, payment.signed);

@@ -40,12 +40,16 @@ export interface ReconciliationDeps {
   receivers: readonly AuditedReceiver[];
   reconciler: ReturnType<typeof createReconciler>;
   audit: ReceiptAuditor;
+  /** Networks without a node, whose books can be compared with nothing. */
+  unread: readonly string[];
 }
 
 /** Rounds in which nothing is decided any more end the work; so many passes end it in any case. */
 const MAX_PASSES = 5;
 const MAX_ROUNDS_PER_PASS = 500;
 const MAX_PENDING = 1_000;
+
+const UNREAD = 'there is no node: credit rests on the word of the facilitators';
 
 /** Brings payments to their end as far as the chain can prove it, and reports what is left. */
 export function createReconciliation(deps: ReconciliationDeps) {
@@ -108,12 +112,15 @@ export function createReconciliation(deps: ReconciliationDeps) {
       const open = (await undecided(at)).map(payment => ({ ...payment, ageSeconds: ageOf(payment, at) }));
       return {
         at,
-        networks: audits.map(({ network, scannedTo, newestBlock, problem }) => ({
-          network,
-          scannedTo,
-          newestBlock,
-          problem,
-        })),
+        networks: [
+          ...audits.map(({ network, scannedTo, newestBlock, problem }) => ({
+            network,
+            scannedTo,
+            newestBlock,
+            problem,
+          })),
+          ...deps.unread.map(network => ({ network, scannedTo: 0n, newestBlock: 0n, problem: UNREAD })),
+        ],
         settledNotCredited: unapplied.filter(receipt => receipt.paymentId !== undefined),
         creditedNotOnChain: audits.flatMap(audit => audit.creditedNotOnChain),
         pending: open.filter(({ reason }) => reason !== CONFIRMING),

@@ -61,7 +61,7 @@ export type OpenPayment = Pick<
 export type ProvablePayment = Pick<Payment, 'paymentId' | 'signed' | 'fromBlock'>;
 
 /** Where a payment's transfer may be found: our own transactions, and those that a facilitator named. */
-export type Trace = Omit<ProofHint, 'fromBlock'>;
+export type Trace = Pick<ProofHint, 'transactions' | 'reported'>;
 
 /** What one look at the chain says. confirming: the transfer is there, and not yet deep enough for its amount. */
 export type Look = SettlementProof | { kind: 'confirming'; transfer: ObservedTransfer };
@@ -139,12 +139,13 @@ export function createSettlement({
 
   /** @returns the last look when nothing is decided in time; undefined when the chain could not be read then */
   async function awaitProof(
-    payment: ProvablePayment,
+    payment: ProvablePayment & { saidSettled?: boolean },
     trace: Trace,
     waitMs: number,
   ): Promise<Look | undefined> {
     const network = networkOf(payment);
-    const hint = { ...trace, fromBlock: payment.fromBlock };
+    const { fromBlock, saidSettled = false } = payment;
+    const hint = { ...trace, fromBlock, saidSettled };
     const deadlineMs = performance.now() + waitMs;
     for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, network.pollMs)) {
       const proof = await look(network, payment, hint);
