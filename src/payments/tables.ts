@@ -84,6 +84,9 @@ export const receiptCursor = directory.table(
     payTo: text('pay_to').notNull(),
     scannedTo: bigint('scanned_to', { mode: 'bigint' }).notNull(),
     updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
+    walkTo: bigint('walk_to', { mode: 'bigint' }),
+    walkFrom: bigint('walk_from', { mode: 'bigint' }),
+    walkNext: text('walk_next'),
   },
   table => [primaryKey({ name: 'receipt_cursor_pkey', columns: [table.network, table.asset, table.payTo] })],
 );
