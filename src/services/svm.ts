@@ -39,7 +39,8 @@ export function createSvmParts(
   deps: { store: SvmSenderStore; clock: Clock; seams: Seams },
 ): SvmParts[] {
   const { store, clock, seams } = deps;
-  const networks = config.networks.map(findSvmNetwork).filter(network => network !== undefined);
+  const rows = config.networks.map(findSvmNetwork).filter(network => network !== undefined);
+  const networks = rows.map(row => seams.svmNetwork?.(row) ?? row);
   const key = config.svmPrivateKey ? readSvmKey(config.svmPrivateKey) : undefined;
   return networks.map(network => {
     const { usdc, title } = network;
