@@ -2,8 +2,8 @@ import { findMemos } from '../lib/svm-memo.ts';
 import { readSvmTransaction } from '../lib/svm-transaction.ts';
 import type { SolanaPayment } from '../ports/payment.ts';
 import type { SvmClient, SvmHistoryEntry } from '../ports/svm-client.ts';
+import { LIST_LIMIT, listOlder, placeAfter } from './svm-listing.ts';
 
-const PAGE_SIZE = 1_000;
 const MAX_PAGES = 3;
 
 /** So many transactions of one account are read for one look, some at a time. */
@@ -58,15 +58,12 @@ async function listEntries(
 ): Promise<{ entries: SvmHistoryEntry[]; complete: boolean }> {
   const entries: SvmHistoryEntry[] = [];
   for (let page = 0; page < MAX_PAGES; page += 1) {
-    const before = entries.at(-1)?.signature;
-    const listed = await client.history(account, {
-      limit: PAGE_SIZE,
-      ...(before === undefined ? {} : { before }),
-      ...(range.seenSlot === undefined ? {} : { minSlot: range.seenSlot }),
-    });
+    const listed = await listOlder(client, account, placeAfter(entries, undefined), range.seenSlot);
     const inRange = listed.filter(({ slot }) => slot >= range.fromSlot);
     entries.push(...inRange);
-    if (inRange.length < listed.length || listed.length < PAGE_SIZE) return { entries, complete: true };
+    // All but the first page begin with an entry of the one before, so a full one holds that many new ones.
+    const full = page === 0 ? LIST_LIMIT : LIST_LIMIT - 1;
+    if (inRange.length < listed.length || listed.length < full) return { entries, complete: true };
   }
   return { entries, complete: false };
 }

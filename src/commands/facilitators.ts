@@ -1,12 +1,13 @@
 import { loadConfig } from '../config/config.ts';
 import { createPool } from '../db/pool.ts';
+import { DEFAULT_CELL } from '../db/queryable.ts';
 import { createFacilitatorStore } from '../payments/facilitator-store.ts';
 import type { FacilitatorStore, StoredFacilitator } from '../ports/facilitator-store.ts';
 import { EXIT, print, table } from './output.ts';
 
 const USAGE = `usage: topup-gateway facilitators [--json]
        topup-gateway facilitators trust <name>
-exit codes: 0 every facilitator in use, 1 one is not trusted (or was not marked)
+exit codes: 0 every facilitator in use, 1 one is not trusted or in doubt (or was not marked)
 `;
 
 /**
@@ -27,7 +28,7 @@ export async function facilitators(args: string[]): Promise<void> {
     onError: () => undefined,
   });
   try {
-    const store = createFacilitatorStore(pool);
+    const store = createFacilitatorStore(pool, [DEFAULT_CELL]);
     if (name === undefined) await list(args, store, config.facilitators);
     else await trust(args, store, name);
   } finally {
@@ -37,15 +38,20 @@ export async function facilitators(args: string[]): Promise<void> {
 
 async function list(args: readonly string[], store: FacilitatorStore, names: readonly string[]) {
   const stored = new Map((await store.list()).map(each => [each.name, each]));
-  const found = names.map(name => ({ name, ...describe(stored.get(name)) }));
-  const rows = found.map(({ name, trusted, distrust, supportedAt }) => [
+  const doubts = new Map((await store.listDoubts()).map(each => [each.name, each]));
+  const found = names.map(name => ({ name, ...describe(stored.get(name)), doubt: doubts.get(name) }));
+  const rows = found.map(({ name, trusted, distrust, doubt, supportedAt }) => [
     name,
-    trusted ? 'in use' : 'NOT TRUSTED',
-    distrust ? `payment ${distrust.paymentId}: ${distrust.reason}, ${distrust.since.toISOString()}` : '',
+    trusted ? (doubt ? 'IN DOUBT' : 'in use') : 'NOT TRUSTED',
+    distrust
+      ? `payment ${distrust.paymentId}: ${distrust.reason}, ${distrust.since.toISOString()}`
+      : doubt
+        ? `payment ${doubt.paymentId}: said to be settled, not on chain, ${doubt.since.toISOString()}`
+        : '',
     supportedAt?.toISOString() ?? '',
   ]);
   print(args, { facilitators: found }, table(['name', 'state', 'why', 'last said what it supports'], rows));
-  process.exitCode = found.every(({ trusted }) => trusted) ? EXIT.good : EXIT.problem;
+  process.exitCode = found.every(({ trusted, doubt }) => trusted && !doubt) ? EXIT.good : EXIT.problem;
 }
 
 function describe(stored: StoredFacilitator | undefined) {

@@ -127,7 +127,7 @@ function describe(report: ReconciliationReport): string {
 }
 
 function payments(title: string, rows: readonly AgedPayment[]): string {
-  const names = ['age (s)', 'payment', 'network', 'base units', 'state', 'reason', 'transaction'];
+  const names = ['age (s)', 'payment', 'network', 'base units', 'state', 'reason', 'transaction', 'for'];
   return section(
     title,
     names,
@@ -139,6 +139,7 @@ function payments(title: string, rows: readonly AgedPayment[]): string {
       p.state,
       p.reason ?? '',
       p.transaction ?? '',
+      p.caller ?? '',
     ]),
   );
 }

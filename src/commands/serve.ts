@@ -17,6 +17,6 @@ export async function serve(): Promise<void> {
   const app = await buildApp({ config, services, log, clock: systemClock });
   await services.start();
   await app.listen({ host: config.host, port: config.port });
-  void logStartUpChecks(services.readiness, log);
+  void logStartUpChecks(services, log);
   await stopOnSignal(app, [services.stop], log);
 }

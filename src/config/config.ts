@@ -59,6 +59,8 @@ export interface Config extends FacilitatorSettings, AgentConfig {
   svmPrivateKey: string;
   /** JSON-RPC URLs by the name of their setting. */
   rpcUrls: Readonly<Record<RpcSetting, string>>;
+  /** Whether a network may do without a node, so that facilitators are believed. */
+  trustFacilitator: boolean;
   /** By CAIP-2 id; the network's own rules where there are none. */
   confirmations: Readonly<Record<string, readonly DepthRule[]>>;
   /** Keys by the name of their holder; without any, nothing is settled for others. */
@@ -135,6 +137,8 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     if (values[name] && !URL.canParse(values[name])) problems.push(`${name} must be a URL`);
   }
   if (!['on', 'off'].includes(values.RATE_LIMITS)) problems.push("RATE_LIMITS must be 'on' or 'off'");
+  if (!['on', 'off'].includes(values.TRUST_FACILITATOR))
+    problems.push("TRUST_FACILITATOR must be 'on' or 'off'");
   if (values.ADMIN_API_KEY && !/^[\x21-\x7e]{32,256}$/.test(values.ADMIN_API_KEY)) {
     problems.push('ADMIN_API_KEY must be 32 to 256 characters without spaces');
   }
@@ -165,6 +169,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
       SOLANA_RPC_URL: values.SOLANA_RPC_URL,
       TEMPO_RPC_URL: values.TEMPO_RPC_URL,
     },
+    trustFacilitator: values.TRUST_FACILITATOR === 'on',
     ...parseFacilitators(values, problems),
     confirmations: parseConfirmations(values.CONFIRMATIONS, problems),
     facilitatorApiKeys: parseFacilitatorApiKeys(values.FACILITATOR_API_KEYS, problems),
@@ -199,13 +204,26 @@ function requireProduction(config: Config, problems: string[]): void {
   const tempo = config.networks.filter(network => TEMPO_NETWORKS.includes(network));
   if (tempo.length > 0 && !config.tempoPayTo) problems.push('TEMPO_PAY_TO is required');
   if (tempo.length > 0 && !config.mppSecretKey) problems.push('MPP_SECRET_KEY is required');
-  for (const [network, name] of Object.entries(RPC_SETTINGS)) {
-    if (config.networks.includes(network) && !config.rpcUrls[name]) problems.push(`${name} is required`);
-  }
+  requireNodes(config, problems);
   if (onEvm && embedded && config.evmPrivateKeys.length === 0) problems.push('EVM_PRIVATE_KEY is required');
   if (onSolana && embedded && !config.svmPrivateKey) problems.push('SVM_PRIVATE_KEY is required');
   if (Object.keys(config.facilitatorApiKeys).length > 0 && !embedded)
     problems.push('FACILITATOR_API_KEYS needs the embedded facilitator in FACILITATORS');
+}
+
+/** Only a remote facilitator that is trusted can stand in for a node, and none can on Tempo. */
+function requireNodes(config: Config, problems: string[]): void {
+  const { trustFacilitator, facilitators, networks, rpcUrls } = config;
+  const isTrusting = trustFacilitator && facilitators.some(name => name !== EMBEDDED);
+  for (const [network, name] of Object.entries(RPC_SETTINGS)) {
+    const isTrusted = isTrusting && !TEMPO_NETWORKS.includes(network);
+    if (networks.includes(network) && !rpcUrls[name] && !isTrusted) problems.push(`${name} is required`);
+  }
+}
+
+/** Whether there is a node to read the network from. */
+export function hasNode({ rpcUrls }: Config, network: string): boolean {
+  return Object.entries(RPC_SETTINGS).some(([id, name]) => id === network && rpcUrls[name] !== '');
 }
 
 /** The sandbox hands out money for free, so it must never reach a real chain. */

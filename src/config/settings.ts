@@ -42,6 +42,11 @@ export const SETTINGS = {
     fallback: '',
     about: 'JSON object: module that makes the headers of a call, by facilitator URL',
   },
+  TRUST_FACILITATOR: {
+    fallback: 'off',
+    about:
+      "'on': without an RPC URL, credit what a remote facilitator says; where there is one the chain decides",
+  },
   FACILITATOR_API_KEYS: {
     fallback: '',
     about: 'JSON object: keys by name of their holder; settle for others under /facilitator (off without)',

@@ -19,7 +19,7 @@ import type { FacilitatorRegistry } from './registry.ts';
 export function createFacilitatorList(deps: {
   members: readonly Facilitator[];
   checks: PaymentChecks;
-  registry: Pick<FacilitatorRegistry, 'distrustOf' | 'supportedBy' | 'silenceOf'>;
+  registry: Pick<FacilitatorRegistry, 'distrustOf' | 'doubtOf' | 'supportedBy' | 'silenceOf'>;
   log: Log;
 }): Facilitators {
   const { members, checks, registry, log } = deps;
@@ -28,16 +28,16 @@ export function createFacilitatorList(deps: {
     return members.find(member => member.name === name);
   }
 
+  const isTrusted = ({ name }: Facilitator) => !registry.distrustOf(name) && !registry.doubtOf(name);
+
   /** Who may take a new payment. On Solana its fee payer decides, because only its owner can sign. */
   function candidates(payment: ExactPayment): Facilitator[] {
     const feePayer = payment.kind === 'solana' ? payment.transaction.feePayer : undefined;
-    return members.filter(
-      member => !registry.distrustOf(member.name) && member.supports(payment.network, feePayer),
-    );
+    return members.filter(member => isTrusted(member) && member.supports(payment.network, feePayer));
   }
 
   function preferred(network: string): Facilitator | undefined {
-    return members.find(member => !registry.distrustOf(member.name) && member.supports(network));
+    return members.find(member => isTrusted(member) && member.supports(network));
   }
 
   async function verify(payment: ExactPayment): Promise<RoutedVerifyResult> {
@@ -98,6 +98,10 @@ export function createFacilitatorList(deps: {
         `it said that it settled payment ${mark.paymentId}, and the chain proves the opposite (${mark.reason}); ` +
         `to use it again: topup-gateway facilitators trust ${member.name}`
       );
+    }
+    const doubt = registry.doubtOf(member.name);
+    if (doubt) {
+      return `it said that it settled payment ${doubt.paymentId}, of which the chain shows nothing yet; it gets no new ones meanwhile`;
     }
     if (!member.supports(network))
       return `it does not support ${network}, or has not said yet what it supports`;

@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import type { Distrust, FacilitatorStore } from '../ports/facilitator-store.ts';
+import type { Distrust, Doubt, FacilitatorStore } from '../ports/facilitator-store.ts';
 import type { Log } from '../ports/log.ts';
 import { readSupported, type Supported } from './facilitator-answers.ts';
 
@@ -7,6 +7,8 @@ import { readSupported, type Supported } from './facilitator-answers.ts';
 export interface FacilitatorRegistry {
   /** The mark of one that claimed a settlement that the chain disproves. */
   distrustOf(name: string): Distrust | undefined;
+  /** The payment for which it gets no new ones at present: it said that it settled it, and the chain shows nothing. */
+  doubtOf(name: string): Doubt | undefined;
   /** Takes it out of use here at once, and in the other replicas at their next refresh. */
   distrust(name: string, mark: { paymentId: string; reason: string }): Promise<void>;
   /** Its last answer to `/supported`; undefined when there is none that is young enough to be believed. */
@@ -32,11 +34,13 @@ export function createFacilitatorRegistry(deps: {
 }): FacilitatorRegistry {
   const { store, clock, log } = deps;
   const distrusted = new Map<string, Distrust>();
+  let doubts: ReadonlyMap<string, Doubt> = new Map();
   const supported = new Map<string, { answer: Supported; atMs: number }>();
   const silences = new Map<string, string | undefined>();
 
   return {
     distrustOf: name => distrusted.get(name),
+    doubtOf: name => doubts.get(name),
     async distrust(name, mark) {
       const here = { ...mark, since: new Date(clock.nowMs()) };
       distrusted.set(name, here);
@@ -61,7 +65,15 @@ export function createFacilitatorRegistry(deps: {
       silences.set(name, problem);
     },
     async refresh() {
-      const stored = await store.list();
+      const [stored, doubted] = await Promise.all([store.list(), store.listDoubts()]);
+      for (const { name, paymentId } of doubted) {
+        if (doubts.get(name)?.paymentId === paymentId) continue;
+        log.warn(
+          { facilitator: name, paymentId },
+          'the facilitator said that it settled a payment of which the chain shows nothing: it gets no new ones meanwhile',
+        );
+      }
+      doubts = new Map(doubted.map(doubt => [doubt.name, doubt]));
       distrusted.clear();
       for (const { name, distrust, supported: answer, supportedAt } of stored) {
         if (distrust) distrusted.set(name, distrust);

@@ -1,9 +1,15 @@
 import { GatewayError, unavailable } from '../lib/errors.ts';
+import { associatedTokenAccount } from '../lib/svm-address.ts';
 import type { Facilitator, SettleResult, VerifyResult } from '../ports/facilitator.ts';
 import { type ExactPayment, requireKind, type SolanaPayment } from '../ports/payment.ts';
 import type { SvmClient } from '../ports/svm-client.ts';
 import { readSolanaPayment, svmChecks, wireOf } from './svm-checks.ts';
-import { checkSvmTransaction, isSignedByPayer, type SvmRuleLimits } from './svm-rules.ts';
+import {
+  checkSvmTransaction,
+  type ExpectedTransfer,
+  isSignedByPayer,
+  type SvmRuleLimits,
+} from './svm-rules.ts';
 import type { SvmSender } from './svm-sender.ts';
 import { judgeSimulation } from './svm-simulation.ts';
 
@@ -11,8 +17,6 @@ import { judgeSimulation } from './svm-simulation.ts';
 export interface EmbeddedSvmNetwork {
   network: string;
   token: { mint: string; tokenProgram: string; decimals: number };
-  /** The receiver's token account: money goes nowhere else. */
-  tokenAccount: string;
   limits: SvmRuleLimits;
   client: SvmClient;
   sender: SvmSender;
@@ -24,12 +28,41 @@ const MICRO_LAMPORTS = 1_000_000n;
 /** What an account without data must keep to exist at all. */
 const RENT_EXEMPT_LAMPORTS = 890_880n;
 
+/** Receivers whose token account is remembered; to find it again costs about a millisecond. */
+const MAX_REMEMBERED = 1_000;
+
 /**
- * The facilitator inside this process on Solana: it checks that a transaction is a payment to us and nothing
+ * The facilitator inside this process on Solana: it checks that a transaction is a payment to its receiver and nothing
  * else, that its payer has signed it and that it would succeed, then signs it as the fee payer and sends it.
  */
 export function createEmbeddedSvmFacilitator(networks: readonly EmbeddedSvmNetwork[]): Facilitator {
   const byNetwork = new Map(networks.map(each => [each.network, each] as const));
+  const tokenAccounts = new Map<string, string>();
+
+  /** Where the receiver is paid: money goes nowhere else. */
+  function tokenAccountOf(
+    { payTo }: SolanaPayment,
+    { mint, tokenProgram }: EmbeddedSvmNetwork['token'],
+  ): string {
+    const name = `${payTo} ${mint}`;
+    const known = tokenAccounts.get(name) ?? associatedTokenAccount(payTo, mint, tokenProgram);
+    tokenAccounts.set(name, known);
+    const [oldest] = tokenAccounts.size > MAX_REMEMBERED ? tokenAccounts.keys() : [];
+    if (oldest !== undefined) tokenAccounts.delete(oldest);
+    return known;
+  }
+
+  function expectedTransfer(payment: SolanaPayment, { sender, token }: EmbeddedSvmNetwork): ExpectedTransfer {
+    return {
+      ...token,
+      feePayer: sender.address,
+      payer: payment.payer,
+      source: payment.transaction.source,
+      destination: tokenAccountOf(payment, token),
+      amountBaseUnits: payment.amountBaseUnits,
+      memo: payment.transaction.memo,
+    };
+  }
 
   function networkOf({ network }: { network: string }): EmbeddedSvmNetwork {
     const found = byNetwork.get(network);
@@ -103,18 +136,6 @@ export function createEmbeddedSvmFacilitator(networks: readonly EmbeddedSvmNetwo
     checkCapacity,
     settle,
     transactionsOf: (paymentId, network) => networkOf({ network }).sender.transactionsOf(paymentId),
-  };
-}
-
-function expectedTransfer(payment: SolanaPayment, { sender, token, tokenAccount }: EmbeddedSvmNetwork) {
-  return {
-    ...token,
-    feePayer: sender.address,
-    payer: payment.payer,
-    source: payment.transaction.source,
-    destination: tokenAccount,
-    amountBaseUnits: payment.amountBaseUnits,
-    memo: payment.transaction.memo,
   };
 }
 

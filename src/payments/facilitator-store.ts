@@ -1,5 +1,5 @@
-import type { Queryable } from '../db/queryable.ts';
-import type { FacilitatorStore, StoredFacilitator } from '../ports/facilitator-store.ts';
+import type { CellName, Queryable } from '../db/queryable.ts';
+import type { Doubt, FacilitatorStore, StoredFacilitator } from '../ports/facilitator-store.ts';
 
 interface FacilitatorRow {
   name: string;
@@ -24,9 +24,24 @@ function toStored(row: FacilitatorRow): StoredFacilitator {
   };
 }
 
-/** Keeps the facilitators in the directory, where every replica sees them. */
-export function createFacilitatorStore(db: Queryable): FacilitatorStore {
+async function listDoubtsIn(db: Queryable, cell: CellName): Promise<Doubt[]> {
+  const { rows } = await db.query<{ facilitator: string; payment_id: string; doubted_at: Date }>({
+    name: `${cell}.list_doubted_facilitators`,
+    text: `SELECT DISTINCT ON (facilitator) facilitator, payment_id, doubted_at FROM "${cell}".payment
+           WHERE doubted_at IS NOT NULL AND state IN ('settling', 'pending')
+           ORDER BY facilitator, doubted_at LIMIT $1`,
+    values: [MAX_FACILITATORS],
+  });
+  return rows.map(row => ({ name: row.facilitator, paymentId: row.payment_id, since: row.doubted_at }));
+}
+
+/** Keeps the facilitators in the directory, where every replica sees them; doubts are the payments' own. */
+export function createFacilitatorStore(db: Queryable, cells: readonly CellName[]): FacilitatorStore {
   return {
+    async listDoubts() {
+      const lists = await Promise.all(cells.map(cell => listDoubtsIn(db, cell)));
+      return [...new Map(lists.flat().map(doubt => [doubt.name, doubt])).values()];
+    },
     async list() {
       const { rows } = await db.query<FacilitatorRow>({
         name: 'directory.list_facilitators',

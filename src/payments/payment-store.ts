@@ -16,6 +16,8 @@ export interface PaymentRow {
   source: string;
   facilitator: string;
   said_settled: boolean;
+  said_transaction: string | null;
+  doubted_at: Date | null;
   signed: unknown;
   purpose: Purpose | null;
   purpose_result: PurposeResult | null;
@@ -31,7 +33,8 @@ export interface PaymentRow {
 }
 
 export const PAYMENT_COLUMNS =
-  'payment_id, account_id, environment, source, facilitator, said_settled, signed, purpose, purpose_result, ' +
+  'payment_id, account_id, environment, source, facilitator, said_settled, said_transaction, doubted_at, ' +
+  'signed, purpose, purpose_result, ' +
   'state, reason, from_block, transaction, ' +
   'credited_nano_usd, available_nano_usd, final_at, created_at, updated_at';
 
@@ -44,6 +47,10 @@ export function toPayment(row: PaymentRow): Payment {
     source: row.source,
     facilitator: row.facilitator,
     saidSettled: row.said_settled,
+    doubt:
+      row.said_settled && row.doubted_at
+        ? { since: row.doubted_at, named: row.said_transaction ?? undefined }
+        : undefined,
     signed: decodeSigned(row.signed),
     purpose: row.purpose ?? undefined,
     purposeResult: row.purpose_result ?? undefined,
@@ -145,6 +152,20 @@ export async function countReverted(
   return result.rows[0]?.count ?? 0;
 }
 
+export interface PendingProgress {
+  reason: string;
+  transaction?: string;
+  /** The facilitator says, or has said before, that the money moved. */
+  saidSettled?: boolean;
+  /** How long ago it said so, if that was now. */
+  saidForMs?: number;
+  /** Whether the chain shows anything of the payment; absent when it could not be read. */
+  seen?: boolean;
+  /** So long after the facilitator's word a payment of which the chain shows nothing is in doubt. */
+  doubtAfterMs: number;
+  pauseMs?: number;
+}
+
 /**
  * Notes that nobody waits for an open payment any more; one that is credited or failed stays so. The reconciler looks at it
  * again after `pauseMs`, or else after a pause that doubles with every attempt, from two seconds to ten minutes.
@@ -153,12 +174,20 @@ export async function notePending(
   db: Queryable,
   cell: CellName,
   paymentId: string,
-  progress: { reason: string; transaction?: string; saidSettled?: boolean; pauseMs?: number },
+  progress: PendingProgress,
 ): Promise<void> {
+  const saidAt = `CASE WHEN said_settled THEN said_settled_at WHEN $4 THEN now() - $6 * interval '1 ms' END`;
+  // A reversal forgets what the facilitator said, and with it what was doubted.
+  const doubtedAt = 'CASE WHEN said_settled THEN doubted_at END';
   await db.query({
     name: `${cell}.note_payment_pending`,
     text: `UPDATE "${cell}".payment SET state = CASE state WHEN 'reversed' THEN state ELSE 'pending' END,
              reason = $2, transaction = coalesce($3, transaction), said_settled = said_settled OR $4,
+             said_settled_at = ${saidAt},
+             said_transaction = CASE WHEN said_settled THEN said_transaction WHEN $4 THEN $3 END,
+             doubted_at = CASE WHEN $7 THEN NULL
+               WHEN NOT $7 AND ${saidAt} <= now() - $8 * interval '1 ms' THEN coalesce(${doubtedAt}, now())
+               ELSE ${doubtedAt} END,
              due_at = now() + coalesce($5::float8, 1000 * least(600, 2 ^ least(attempts + 1, 10))) * interval '1 ms',
              updated_at = now()
            WHERE payment_id = $1 AND state IN ('settling', 'pending', 'reversed')`,
@@ -168,6 +197,9 @@ export async function notePending(
       progress.transaction ?? null,
       progress.saidSettled === true,
       progress.pauseMs ?? null,
+      progress.saidForMs ?? 0,
+      progress.seen ?? null,
+      progress.doubtAfterMs,
     ],
   });
 }

@@ -35,6 +35,8 @@ export interface Payment {
   facilitator: string;
   /** Whether that facilitator has said that the money moved. */
   saidSettled: boolean;
+  /** The chain has shown nothing of it since; `named` is the transaction that the facilitator named. */
+  doubt: { since: Date; named: string | undefined } | undefined;
   signed: ExactPayment;
   /** Absent for plain credit. */
   purpose: Purpose | undefined;

@@ -56,6 +56,61 @@ export async function saveScannedTo(db: Queryable, key: ReceiptKey, scannedTo: b
   });
 }
 
+/**
+ * A walk down a list that begins with the newest: everything from `from` to `to` is accounted for, and it goes on at
+ * `next`.
+ */
+export interface ReceiptWalk {
+  to: bigint;
+  from: bigint;
+  next: string;
+}
+
+/**
+ * The walk that was interrupted; undefined when there is none. One that has got nowhere for a day is begun anew: its node may
+ * not know any more where to go on.
+ */
+export async function findWalk(db: Queryable, key: ReceiptKey): Promise<ReceiptWalk | undefined> {
+  const result = await db.query<{ walk_to: string; walk_from: string; walk_next: string }>({
+    name: 'directory.find_receipt_walk',
+    text: `SELECT walk_to, walk_from, walk_next FROM directory.receipt_cursor
+           WHERE network = $1 AND asset = $2 AND pay_to = $3 AND walk_to IS NOT NULL
+             AND updated_at > now() - interval '1 day'`,
+    values: [key.network, key.asset, key.payTo],
+  });
+  const [row] = result.rows;
+  return row && { to: BigInt(row.walk_to), from: BigInt(row.walk_from), next: row.walk_next };
+}
+
+/**
+ * Remembers how far a walk has come; undefined when it has come down.
+ * @param scannedTo up to which block everything is accounted for; it never moves back
+ */
+export async function saveWalk(
+  db: Queryable,
+  key: ReceiptKey,
+  scannedTo: bigint,
+  walk: ReceiptWalk | undefined,
+): Promise<void> {
+  await db.query({
+    name: 'directory.save_receipt_walk',
+    text: `INSERT INTO directory.receipt_cursor AS c
+             (network, asset, pay_to, scanned_to, walk_to, walk_from, walk_next) VALUES ($1, $2, $3, $4, $5, $6, $7)
+           ON CONFLICT ON CONSTRAINT receipt_cursor_pkey
+           DO UPDATE SET scanned_to = greatest(c.scanned_to, excluded.scanned_to), walk_to = excluded.walk_to,
+             walk_from = excluded.walk_from, walk_next = excluded.walk_next, updated_at = now()`,
+    values: [
+      key.network,
+      key.asset,
+      key.payTo,
+      scannedTo,
+      walk?.to ?? null,
+      walk?.from ?? null,
+      walk?.next ?? null,
+    ],
+  });
+}
+
 /** First block in which money of any payment of the network could have arrived; undefined without payments. */
 export async function findFirstBlock(
   db: Queryable,
@@ -223,6 +278,8 @@ export async function readClock(db: Queryable): Promise<Date> {
 /** A payment whose outcome nobody knows yet. */
 export interface UndecidedPayment {
   paymentId: string;
+  /** The seller for whom it is settled; undefined for a payment to us. */
+  caller: string | undefined;
   network: string;
   payer: string;
   amountBaseUnits: bigint;
@@ -257,6 +314,7 @@ export async function listUndecided(
   });
   return result.rows.map(row => ({
     paymentId: row.payment_id,
+    caller: undefined,
     network: row.network,
     payer: row.payer,
     amountBaseUnits: BigInt(row.amount_base_units),

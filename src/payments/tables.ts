@@ -84,6 +84,9 @@ export const receiptCursor = directory.table(
     payTo: text('pay_to').notNull(),
     scannedTo: bigint('scanned_to', { mode: 'bigint' }).notNull(),
     updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
+    walkTo: bigint('walk_to', { mode: 'bigint' }),
+    walkFrom: bigint('walk_from', { mode: 'bigint' }),
+    walkNext: text('walk_next'),
   },
   table => [primaryKey({ name: 'receipt_cursor_pkey', columns: [table.network, table.asset, table.payTo] })],
 );
@@ -163,10 +166,13 @@ export const facilitatorSettlement = directory.table(
     transaction: text('transaction'),
     createdAt: createdAt(),
     updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
+    attempts: integer('attempts').notNull().default(0),
+    dueAt: timestamp('due_at', { withTimezone: true }).notNull().defaultNow(),
   },
   table => [
     primaryKey({ name: 'facilitator_settlement_pkey', columns: [table.paymentId] }),
     unique('facilitator_settlement_identity_key').on(table.identity),
+    index('facilitator_settlement_open_idx').on(table.dueAt),
   ],
 );
 
@@ -210,6 +216,9 @@ export function paymentTables(cell: CellName) {
       createdAt: createdAt(),
       updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
       saidSettled: boolean('said_settled').notNull().default(false),
+      saidSettledAt: timestamp('said_settled_at', { withTimezone: true }),
+      saidTransaction: text('said_transaction'),
+      doubtedAt: timestamp('doubted_at', { withTimezone: true }),
       purpose: jsonb('purpose'),
       purposeResult: jsonb('purpose_result'),
       blockHash: text('block_hash'),
@@ -228,6 +237,7 @@ export function paymentTables(cell: CellName) {
       index('payment_not_final_idx').on(table.dueAt),
       index('payment_account_idx').on(table.accountId, table.createdAt),
       index('payment_pending_idx').on(table.accountId),
+      index('payment_doubted_idx').on(table.facilitator),
       index('payment_reverted_idx').on(table.payer, table.network, table.updatedAt),
       index('payment_credited_idx').on(table.network, table.blockNumber),
     ],

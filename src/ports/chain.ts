@@ -56,6 +56,8 @@ export interface ProofHint {
    * the search does not wait for them, and the failure of one that is not about this payment proves nothing.
    */
   reported?: readonly string[];
+  /** The facilitator says that the money moved. No proof, and only where there is no node it is all that is known. */
+  saidSettled?: boolean;
   /** First block in which the transfer could be. */
   fromBlock: bigint;
   /** Confirmations that the caller waits for; 1 when absent. The chain need not count further. */

@@ -7,6 +7,13 @@ export interface Distrust {
   since: Date;
 }
 
+/** A facilitator that has said that it settled a payment of which the chain shows nothing yet. */
+export interface Doubt {
+  name: string;
+  paymentId: string;
+  since: Date;
+}
+
 /** What is remembered of one facilitator, shared by all replicas. */
 export interface StoredFacilitator {
   name: string;
@@ -19,6 +26,8 @@ export interface StoredFacilitator {
 /** Durable memory of facilitators. */
 export interface FacilitatorStore {
   list(): Promise<StoredFacilitator[]>;
+  /** At most one for each facilitator. */
+  listDoubts(): Promise<Doubt[]>;
   saveSupported(name: string, supported: unknown): Promise<void>;
   /** Marks a facilitator; the first mark stays. @returns false when it was marked before. */
   distrust(name: string, mark: { paymentId: string; reason: string }): Promise<boolean>;

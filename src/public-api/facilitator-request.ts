@@ -1,5 +1,6 @@
 import { type ErrorCode, GatewayError } from '../lib/errors.ts';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
+import { associatedTokenAccount, isSvmAddress } from '../lib/svm-address.ts';
 import type { ExactOption } from '../protocols/x402-option.ts';
 
 /** A token that we settle for others. */
@@ -7,8 +8,10 @@ export interface ServedToken {
   /** CAIP-2. */
   network: string;
   networkAlias: string;
-  /** Lower-case. */
+  /** Lower-case on EVM, as it is on Solana. */
   asset: string;
+  /** On Solana: the token's program, and our account that pays the fee. */
+  solana?: { tokenProgram: string; feePayer: string };
 }
 
 /** One request to settle or verify, in whichever version it came. */
@@ -20,9 +23,14 @@ export interface FacilitatorRequest {
   amountBaseUnits: bigint;
   /** As the caller spells it, to be repeated in the answer. */
   network: string;
+  /** On Solana: the memo that the seller demands. */
+  memo: string | undefined;
 }
 
 const UINT = /^[1-9]\d{0,77}$/;
+
+/** Longer than the network's clients sign, so that it can only be meant as an attack. */
+const MAX_MEMO_CHARACTERS = 256;
 
 /**
  * Reads `{ x402Version?, paymentPayload, paymentRequirements }`. The version is the payload's, or the
@@ -45,14 +53,39 @@ export function readFacilitatorRequest(body: unknown, tokens: readonly ServedTok
   const network = text('network');
   const token = tokens.find(each => each.network === network || each.networkAlias === network);
   if (!token) throw refuse('unsupported_network', 'this network is not served');
-  if (canonicalEvmAddress(text('asset')) !== token.asset) {
+  if (canonicalAddress(text('asset'), token) !== token.asset) {
     throw refuse('unsupported_asset', 'this token is not settled here');
   }
-  const payTo = canonicalEvmAddress(text('payTo'));
+  const payTo = canonicalAddress(text('payTo'), token);
   if (payTo === undefined) throw refuse('payment_malformed', 'paymentRequirements.payTo is not an address');
   const amount = text(payload['x402Version'] === 1 ? 'maxAmountRequired' : 'amount');
   if (!UINT.test(amount)) throw refuse('payment_malformed', 'the amount must be a positive integer');
-  return { payload, option: { ...token, payTo }, amountBaseUnits: BigInt(amount), network };
+  const memo = token.solana && readMemo(paymentRequirements['extra']);
+  return { payload, option: optionOf(token, payTo), amountBaseUnits: BigInt(amount), network, memo };
+}
+
+/** EVM addresses have many spellings, Solana's have one. */
+function canonicalAddress(address: string, { solana }: ServedToken): string | undefined {
+  if (!solana) return canonicalEvmAddress(address);
+  return isSvmAddress(address) ? address : undefined;
+}
+
+/** On Solana the money goes to the one token account that belongs to the receiver and the token. */
+function optionOf({ network, networkAlias, asset, solana }: ServedToken, payTo: string): ExactOption {
+  const option = { network, networkAlias, asset, payTo };
+  if (!solana) return option;
+  const { tokenProgram } = solana;
+  return {
+    ...option,
+    solana: { tokenProgram, tokenAccount: associatedTokenAccount(payTo, asset, tokenProgram) },
+  };
+}
+
+function readMemo(extra: unknown): string | undefined {
+  const memo = (extra as { memo?: unknown } | null | undefined)?.memo;
+  if (typeof memo !== 'string' || memo === '') return undefined;
+  if (memo.length > MAX_MEMO_CHARACTERS) throw refuse('payment_malformed', 'the memo is too long');
+  return memo;
 }
 
 function refuse(code: ErrorCode, message: string): GatewayError {

@@ -59,7 +59,14 @@ const SettleBody = Type.Object(
 const SupportedBody = Type.Object(
   {
     kinds: Type.Array(
-      Type.Object({ x402Version: Type.Integer(), scheme: Type.String(), network: Type.String() }),
+      Type.Object({
+        x402Version: Type.Integer(),
+        scheme: Type.String(),
+        network: Type.String(),
+        extra: Type.Optional(
+          Type.Object({ feePayer: Type.String({ description: 'On Solana: who must pay the fee' }) }),
+        ),
+      }),
     ),
     extensions: Type.Array(Type.String()),
     signers: Type.Record(Type.String(), Type.Array(Type.String())),
@@ -74,7 +81,6 @@ const REASON_OF: Partial<Record<ErrorCode, string>> = {
   unsupported_network: 'invalid_network',
   unsupported_scheme: 'unsupported_scheme',
   unsupported_asset: 'invalid_payment_requirements',
-  recipient_mismatch: 'invalid_exact_evm_payload_recipient_mismatch',
 };
 
 /**
@@ -88,7 +94,8 @@ export async function facilitatorApi(app: FastifyInstance, options: FacilitatorA
   /** @throws GatewayError for what cannot be a payment of the requirements */
   function read(body: unknown): { payment: ExactPayment; network: string } {
     const request = readFacilitatorRequest(body, tokens);
-    const payment = decodeExactPayment(encodeBase64Json(request.payload), [request.option]);
+    const decoded = decodeExactPayment(encodeBase64Json(request.payload), [request.option]);
+    const payment = demandMemo(decoded, request.memo);
     if (payment.amountBaseUnits !== request.amountBaseUnits) {
       throw new GatewayError('invalid_amount', 'the payment is not of the required amount');
     }
@@ -111,7 +118,8 @@ export async function facilitatorApi(app: FastifyInstance, options: FacilitatorA
       callerOf(request.headers.authorization);
       const given = attempt(() => read(request.body));
       if (given instanceof GatewayError) {
-        return answer(reply, 400).send({ isValid: false, ...verifyReason(reasonOf(given), given.message) });
+        const reason = reasonOf(given, request.body);
+        return answer(reply, 400).send({ isValid: false, ...verifyReason(reason, given.message) });
       }
       const { payment } = given;
       const verdict = await settlements.verify(payment);
@@ -141,7 +149,7 @@ export async function facilitatorApi(app: FastifyInstance, options: FacilitatorA
       const caller = callerOf(request.headers.authorization);
       const given = attempt(() => read(request.body));
       if (given instanceof GatewayError) {
-        const failure = { errorReason: reasonOf(given), errorMessage: given.message };
+        const failure = { errorReason: reasonOf(given, request.body), errorMessage: given.message };
         return answer(reply, 400).send({ success: false, ...failure, transaction: '', network: '' });
       }
       const { payment, network } = given;
@@ -163,10 +171,13 @@ export async function facilitatorApi(app: FastifyInstance, options: FacilitatorA
     },
     (request, reply) => {
       callerOf(request.headers.authorization);
-      const kinds = tokens.flatMap(({ network, networkAlias }) => [
-        { x402Version: 2, scheme: 'exact', network },
-        { x402Version: 1, scheme: 'exact', network: networkAlias },
-      ]);
+      const kinds = tokens.flatMap(({ network, networkAlias, solana }) => {
+        const kind = { scheme: 'exact', ...(solana ? { extra: { feePayer: solana.feePayer } } : {}) };
+        return [
+          { ...kind, x402Version: 2, network },
+          { ...kind, x402Version: 1, network: networkAlias },
+        ];
+      });
       return answer(reply, 200).send({ kinds, extensions: [], signers: options.signers });
     },
   );
@@ -186,8 +197,17 @@ function attempt<T>(read: () => T): T | GatewayError {
   }
 }
 
-function reasonOf({ code }: GatewayError): string {
-  return REASON_OF[code] ?? 'invalid_payload';
+function reasonOf({ code }: GatewayError, body: unknown): string {
+  if (code !== 'recipient_mismatch') return REASON_OF[code] ?? 'invalid_payload';
+  const { network } = (body as { paymentRequirements: { network?: unknown } }).paymentRequirements;
+  const family = typeof network === 'string' && network.startsWith('solana') ? 'svm' : 'evm';
+  return `invalid_exact_${family}_payload_recipient_mismatch`;
+}
+
+/** What the seller demands stands above what the payer repeats of it, and version 1 repeats nothing. */
+function demandMemo(payment: ExactPayment, memo: string | undefined): ExactPayment {
+  if (memo === undefined || payment.kind !== 'solana') return payment;
+  return { ...payment, transaction: { ...payment.transaction, memo } };
 }
 
 function verifyReason(invalidReason: string, invalidMessage: string) {

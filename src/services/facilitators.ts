@@ -84,8 +84,17 @@ export function createFacilitatorParts(
     }),
   );
 
-  /** One question per facilitator, however many networks it serves. */
-  async function learn(): Promise<void> {
+  let learning: Promise<void> | undefined;
+
+  /** One question per facilitator, however many networks it serves and however many ask at once. */
+  function learn(): Promise<void> {
+    learning ??= askAll().finally(() => {
+      learning = undefined;
+    });
+    return learning;
+  }
+
+  async function askAll(): Promise<void> {
     await Promise.all(
       names.map(async name => {
         const [remote] = remotes.get(name)?.values() ?? [];

@@ -46,6 +46,8 @@ export function checkReadiness(deps: {
   /** The networks whose money is taken, each with its facilitators. */
   settling: readonly { network: string; title: string; facilitators: Pick<Facilitators, 'condition'> }[];
   networks: readonly ReadinessNetwork[];
+  /** What TRUST_FACILITATOR means here. */
+  trust: readonly ReadinessCheck[];
 }): ReadinessCheck[] {
   let migrated = false;
 
@@ -92,6 +94,7 @@ export function checkReadiness(deps: {
       gasCheck(title, readGas),
     ]),
     ...deps.settling.map(facilitatorCheck),
+    ...deps.trust,
   ];
 }
 

@@ -1,3 +1,4 @@
+import type { SvmNetwork } from '../chains/svm-networks.ts';
 import type { Chain } from '../ports/chain.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
 import type { Facilitator } from '../ports/facilitator.ts';
@@ -8,6 +9,8 @@ import type { SvmClient } from '../ports/svm-client.ts';
 export interface Seams {
   evmClient?: (client: EvmClient) => EvmClient;
   svmClient?: (client: SvmClient) => SvmClient;
+  /** Another mint than the one of the network's row. */
+  svmNetwork?: (network: SvmNetwork) => SvmNetwork;
   facilitator?: (facilitator: Facilitator) => Facilitator;
   chain?: (chain: Chain) => Chain;
   outbound?: (outbound: Outbound) => Outbound;
@@ -18,6 +21,8 @@ export interface Seams {
   settleWaitMs?: number;
   /** Longest time of a settle call to a remote facilitator. */
   settleTimeoutMs?: number;
+  /** How long a facilitator's word is believed while the chain shows nothing. */
+  doubtAfterMs?: number;
   reconcileEveryMs?: number;
   maintainSenderEveryMs?: number;
   finalityCheckMs?: number;

@@ -45,12 +45,15 @@ import type { Seams } from './seams.ts';
 import { createSpending } from './spending.ts';
 import { createSvmParts, toSvmFacilitatorNetwork, toSvmOption, toSvmReceiver } from './svm.ts';
 import { createTempoParts, toMppRail } from './tempo.ts';
+import { createTrustedParts, trustCheck, withNodes } from './trusted.ts';
 import { createVoucherParts } from './vouchers.ts';
 import { createWebhookParts } from './webhooks.ts';
 
 export type Services = ReturnType<typeof createServices>;
 
 const SETTLE_WAIT_MS = 30_000;
+/** An honest facilitator's transaction is mined when it says success; our node may be a little behind. */
+const DOUBT_AFTER_MS = 40_000;
 const RECONCILE_EVERY_MS = 2_000;
 const MAINTAIN_SENDER_EVERY_MS = 5_000;
 /** Most reorganisations are over after so long. */
@@ -74,8 +77,10 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     log,
   });
   requireKnownNetworks(config);
-  const evm = createEvmParts(config, { senderStore: createSenderStore(pool), clock, seams });
-  const svm = createSvmParts(config, { store: createSvmSenderStore(pool), clock, seams });
+  const trusted = createTrustedParts(config, clock);
+  const read = withNodes(config);
+  const evm = createEvmParts(read, { senderStore: createSenderStore(pool), clock, seams });
+  const svm = createSvmParts(read, { store: createSvmSenderStore(pool), clock, seams });
   const embedded = createEmbeddedFacilitator(toEmbedded(evm, config), clock);
   const checks = createEvmChecks(
     evm.map(({ network }) => ({ network: network.network, token: tokenOf(network) })),
@@ -86,12 +91,14 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     [
       ...evm.map(parts => toFacilitatorNetwork(parts, checks, parts.lanes && embedded)),
       ...svm.map(toSvmFacilitatorNetwork),
+      ...trusted.map(({ facilitatorNetwork }) => facilitatorNetwork),
     ],
-    { store: createFacilitatorStore(pool), log, clock, seams },
+    { store: createFacilitatorStore(pool, cells), log, clock, seams },
   );
   const chains = [
     ...evm.map(parts => ({ ...parts, sender: parts.lanes, blockTimeMs: parts.network.blockTimeMs })),
     ...svm.map(parts => ({ ...parts, blockTimeMs: parts.network.slotMs })),
+    ...trusted,
   ];
   const networks = new Map(
     chains.map(parts => {
@@ -111,21 +118,25 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     clock,
     log,
     firstCheckMs,
+    doubtAfterMs: seams.doubtAfterMs ?? DOUBT_AFTER_MS,
   });
   const settleWaitMs = seams.settleWaitMs ?? SETTLE_WAIT_MS;
   const topups = createTopups({ db: pool, networks, settlement, settleWaitMs });
   const facilitatorApi = createFacilitatorApiParts(config, {
     db: pool,
     evm,
-    embedded: seams.facilitator?.(embedded) ?? embedded,
+    svm,
+    embedded,
     networks,
     settlement,
     settleWaitMs,
+    seams,
   });
   const reconciler = createReconciler({
     db: pool,
     cells,
     settlement,
+    foreign: facilitatorApi.finishing,
     log,
     intervalMs: seams.reconcileEveryMs ?? RECONCILE_EVERY_MS,
   });
@@ -147,6 +158,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     ],
     reconciler,
     audit: createReceiptAudit({ db: pool, cells, settlement }),
+    unread: trusted.map(({ network }) => network.network),
   });
 
   const signatures = createWalletSignatures(evm.map(parts => parts.client));
@@ -213,7 +225,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   }
 
   async function stopWork(): Promise<void> {
-    await Promise.all([topups.drained(), spending.drain()]);
+    await Promise.all([topups.drained(), facilitatorApi.settlements.drained(), spending.drain()]);
     await reconciler.stop();
     for (const loop of loops) await loop.stop();
     await dispatcher.stop();
@@ -259,8 +271,10 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     paymentOptions: [
       ...evm.map(({ network }) => toOption(network, config)),
       ...svm.map(parts => toSvmOption(parts, facilitators.listFor(parts.network.network))),
+      ...trusted.map(parts => parts.option(facilitators.listFor(parts.network.network))),
     ],
     readiness: checkReadiness({
+      trust: trustCheck(config, trusted),
       pool,
       databaseUrl: config.databaseUrl,
       cells,

@@ -11,7 +11,7 @@ import type { Clock } from '../lib/clock.ts';
 import { associatedTokenAccount } from '../lib/svm-address.ts';
 import { readSvmKey } from '../lib/svm-key.ts';
 import type { Chain } from '../ports/chain.ts';
-import type { Facilitators } from '../ports/facilitator.ts';
+import type { Facilitator, Facilitators } from '../ports/facilitator.ts';
 import type { SvmClient } from '../ports/svm-client.ts';
 import type { SvmSenderStore } from '../ports/svm-sender-store.ts';
 import type { AuditedReceiver } from '../topups/receipt-audit.ts';
@@ -29,6 +29,8 @@ export interface SvmParts {
   receiver: SvmReceiver;
   /** Absent without a key: then other facilitators settle. */
   sender: SvmSender | undefined;
+  /** The facilitator inside this process, which signs with that key. */
+  embedded: Facilitator | undefined;
 }
 
 /** The parts of every Solana network in the configuration. */
@@ -37,7 +39,8 @@ export function createSvmParts(
   deps: { store: SvmSenderStore; clock: Clock; seams: Seams },
 ): SvmParts[] {
   const { store, clock, seams } = deps;
-  const networks = config.networks.map(findSvmNetwork).filter(network => network !== undefined);
+  const rows = config.networks.map(findSvmNetwork).filter(network => network !== undefined);
+  const networks = rows.map(row => seams.svmNetwork?.(row) ?? row);
   const key = config.svmPrivateKey ? readSvmKey(config.svmPrivateKey) : undefined;
   return networks.map(network => {
     const { usdc, title } = network;
@@ -56,19 +59,23 @@ export function createSvmParts(
     };
     const chain = createSvmChain(network, client, receiver);
     const sender = key && createSvmSender({ client, store, key, clock });
-    return { network, client, chain: seams.chain?.(chain) ?? chain, receiver, sender };
+    const embedded = sender && embeddedOn(network, client, sender);
+    return { network, client, chain: seams.chain?.(chain) ?? chain, receiver, sender, embedded };
   });
 }
 
-/** One Solana network as facilitators see it. */
-export function toSvmFacilitatorNetwork({ network, client, receiver, sender }: SvmParts): FacilitatorNetwork {
-  const { usdc, limits, alias, maxTimeoutSeconds } = network;
+function embeddedOn(
+  { network, usdc, limits }: SvmNetwork,
+  client: SvmClient,
+  sender: SvmSender,
+): Facilitator {
   const token = { mint: usdc.address, tokenProgram: usdc.tokenProgram, decimals: usdc.decimals };
-  const embedded =
-    sender &&
-    createEmbeddedSvmFacilitator([
-      { network: network.network, token, tokenAccount: receiver.tokenAccount, limits, client, sender },
-    ]);
+  return createEmbeddedSvmFacilitator([{ network, token, limits, client, sender }]);
+}
+
+/** One Solana network as facilitators see it. */
+export function toSvmFacilitatorNetwork({ network, embedded }: SvmParts): FacilitatorNetwork {
+  const { alias, maxTimeoutSeconds } = network;
   return { network: network.network, alias, maxTimeoutSeconds, checks: svmChecks, embedded };
 }
 
@@ -82,7 +89,10 @@ export function toSvmReceiver({ network, client, receiver }: SvmParts): AuditedR
 }
 
 /** The way to pay on one network, as the surfaces offer it. */
-export function toSvmOption({ network, receiver }: SvmParts, facilitators: Facilitators): PaymentOption {
+export function toSvmOption(
+  { network, receiver }: Pick<SvmParts, 'network' | 'receiver'>,
+  facilitators: Facilitators,
+): PaymentOption {
   const { usdc } = network;
   return {
     scheme: 'exact',

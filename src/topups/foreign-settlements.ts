@@ -5,7 +5,6 @@ import { newId } from '../lib/ids.ts';
 import {
   type ForeignSettlement,
   findForeignSettlement,
-  noteForeignSettlement,
   openForeignSettlement,
 } from '../payments/foreign-settlement.ts';
 import { claimPayment, findClaim } from '../payments/payment-claim.ts';
@@ -14,8 +13,9 @@ import { comparePayments } from '../payments/same-payment.ts';
 import type { Environment } from '../ports/environment.ts';
 import type { Facilitator, VerifyResult } from '../ports/facilitator.ts';
 import type { ExactPayment } from '../ports/payment.ts';
+import { type ForeignFinish, ofPayment } from './foreign-finish.ts';
 import { searchStart } from './search-start.ts';
-import type { Look, Settlement, SettlementNetwork } from './settlement.ts';
+import type { SettlementNetwork } from './settlement.ts';
 
 /** One network on which we settle for others. */
 export interface ForeignNetwork {
@@ -47,14 +47,17 @@ export interface ForeignSettlements {
   settle(caller: string, payment: ExactPayment): Promise<ForeignOutcome>;
 }
 
+/** A request may spend this long over its own wait before the reconciler may join in. */
+const LEASE_MARGIN_MS = 15_000;
+
 /** Settles for others with the same steps as a top-up: verify, claim, store, send, prove; and never credits. */
 export function createForeignSettlements(deps: {
   db: Queryable;
   networks: ReadonlyMap<string, ForeignNetwork>;
-  settlement: Settlement;
+  finishing: Pick<ForeignFinish, 'finish' | 'lookAgain'>;
   settleWaitMs: number;
 }): ForeignSettlements & { drained(): Promise<void> } {
-  const { db, networks, settlement } = deps;
+  const { db, networks, finishing } = deps;
   const running = new Set<Promise<unknown>>();
 
   function networkOf(payment: ExactPayment): ForeignNetwork {
@@ -126,75 +129,20 @@ export function createForeignSettlements(deps: {
     });
     if (claim.accountId !== undefined) return { kind: 'duplicate', transaction: undefined };
     const opened = { paymentId: claim.paymentId, caller, signed: payment, fromBlock };
-    if (!(await openForeignSettlement(db, { ...opened, environment }))) {
+    const leaseMs = deps.settleWaitMs + LEASE_MARGIN_MS;
+    if (!(await openForeignSettlement(db, { ...opened, environment, leaseMs }))) {
       return (await answerKnown(caller, payment)) ?? { kind: 'pending', transaction: undefined };
     }
-    return finish({ ...opened, state: 'settling', reason: undefined, transaction: undefined });
+    const stored = { ...opened, state: 'settling', reason: undefined, transaction: undefined } as const;
+    return finishing.finish(stored, deps.settleWaitMs);
   }
 
   async function resume(stored: ForeignSettlement): Promise<ForeignOutcome> {
     const { state, transaction, reason = 'failed' } = stored;
     if (state === 'settled' && transaction !== undefined) return { kind: 'settled', transaction };
-    if (state === 'failed') return (await lookAgain(stored)) ?? { kind: 'failed', reason, transaction };
-    return finish(stored);
-  }
-
-  /** A permission that was not consumed stays good until it ends: somebody else can have sent it since. */
-  async function lookAgain(stored: ForeignSettlement): Promise<ForeignOutcome | undefined> {
-    const { paymentId, signed, transaction } = stored;
-    const look = await settlement.look(networkOf(signed).settlement, stored, {
-      transactions: [],
-      fromBlock: stored.fromBlock,
-    });
-    const proof = ofPayment(signed, look);
-    if (proof?.kind === 'transferred') return book(paymentId, proof, transaction);
-    const isOnItsWay = !proof || proof.kind === 'confirming' || (proof.kind === 'unknown' && proof.used);
-    return isOnItsWay ? { kind: 'pending', transaction } : undefined;
-  }
-
-  /** Sends, or sends again, and looks until the chain decides or the wait is over. It never throws. */
-  async function finish(stored: ForeignSettlement): Promise<ForeignOutcome> {
-    const { paymentId, signed } = stored;
-    const { facilitator } = networkOf(signed);
-    let { transaction } = stored;
-    try {
-      const result = await facilitator.settle(paymentId, signed);
-      const own = await facilitator.transactionsOf(paymentId, signed.network);
-      transaction = result.kind === 'submitted' ? result.transaction : (own.live[0] ?? transaction);
-      const proof = await settlement.awaitProof(stored, { transactions: own.live }, deps.settleWaitMs);
-      return await book(paymentId, ofPayment(signed, proof), transaction);
-    } catch {
-      return { kind: 'pending', transaction };
-    }
-  }
-
-  async function book(
-    paymentId: string,
-    proof: Look | undefined,
-    sent: string | undefined,
-  ): Promise<ForeignOutcome> {
-    if (proof?.kind === 'transferred') {
-      const { transaction } = proof.transfer;
-      await noteForeignSettlement(db, paymentId, { state: 'settled', transaction });
-      return { kind: 'settled', transaction };
-    }
-    if (proof?.kind === 'impossible' || proof?.kind === 'reverted') {
-      const reason = proof.kind === 'reverted' ? 'reverted' : proof.reason;
-      const transaction = proof.transaction ?? sent;
-      await noteForeignSettlement(db, paymentId, {
-        state: 'failed',
-        reason,
-        ...(transaction ? { transaction } : {}),
-      });
-      return { kind: 'failed', reason, transaction };
-    }
-    // A transfer that is not deep enough yet tells where it is.
-    const transaction = proof?.kind === 'confirming' ? proof.transfer.transaction : sent;
-    await noteForeignSettlement(db, paymentId, {
-      state: 'settling',
-      ...(transaction ? { transaction } : {}),
-    });
-    return { kind: 'pending', transaction };
+    if (state === 'failed')
+      return (await finishing.lookAgain(stored)) ?? { kind: 'failed', reason, transaction };
+    return finishing.finish(stored, deps.settleWaitMs);
   }
 
   function track<T>(work: Promise<T>): Promise<T> {
@@ -210,17 +158,6 @@ export function createForeignSettlements(deps: {
       await Promise.allSettled(running);
     },
   };
-}
-
-/**
- * Whoever signs can sign two permissions of one name, over different amounts, and send the smaller one in between. The
- * seller is promised the amount that was shown, and only who is credited by the transfer itself may take another one.
- */
-function ofPayment(payment: ExactPayment, proof: Look | undefined): Look | undefined {
-  if (proof?.kind !== 'transferred') return proof;
-  const { transaction, amountBaseUnits } = proof.transfer;
-  if (amountBaseUnits === payment.amountBaseUnits) return proof;
-  return { kind: 'impossible', reason: 'used_elsewhere', transaction };
 }
 
 function rethrow(error: unknown): never {

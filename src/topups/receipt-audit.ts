@@ -8,15 +8,17 @@ import {
   findCreditedBy,
   findFirstBlock,
   findScannedTo,
+  findWalk,
   listCreditedIn,
   listUnapplied,
   saveScannedTo,
+  saveWalk,
   storeUnapplied,
   type UnappliedReceipt,
 } from '../payments/receipt-store.ts';
 import type { ObservedTransfer } from '../ports/chain.ts';
 import type { Environment } from '../ports/environment.ts';
-import type { ReceiptScan } from '../ports/receipts.ts';
+import type { BackwardScan, ForwardScan, ReceiptScan } from '../ports/receipts.ts';
 import { CONFIRMING, type Settlement } from './settlement.ts';
 
 /** A receiver whose money is compared with the books. */
@@ -42,8 +44,23 @@ export interface ReceiptAudit {
   creditedNotOnChain: CreditedPayment[];
 }
 
-/** One call reads this many ranges of blocks at most; the next goes on where it stopped. */
+/** Where one look begins, and where the chain ends. */
+interface Bounds {
+  /** Everything up to here is accounted for. */
+  start: bigint;
+  newest: bigint;
+  final: bigint;
+}
+
+interface Findings {
+  found: UnappliedReceipt[];
+  missing: CreditedPayment[];
+  scannedTo: bigint;
+}
+
+/** One call reads this many ranges of blocks, or pages of a list, at most; the next goes on where it stopped. */
 const MAX_RANGES = 1_000;
+const MAX_PAGES = 100;
 /** More findings than this are a flood: they are looked at in the next call. */
 const MAX_FINDINGS = 1_000;
 const MAX_PER_RANGE = 20_000;
@@ -60,10 +77,32 @@ export function createReceiptAudit({ db, cells, settlement }: ReceiptAuditDeps) 
    */
   async function audit(receiver: AuditedReceiver, apply: boolean): Promise<ReceiptAudit> {
     const { scan } = receiver;
-    const { newest, final } = await scan.heads();
+    const heads = await scan.heads();
+    const start = await findStart(scan, heads.final);
+    const { found, missing, scannedTo } =
+      'pageBack' in scan
+        ? await walkBack({ ...receiver, scan }, apply, { ...heads, start })
+        : await scanForward({ ...receiver, scan }, apply, { ...heads, start });
+    const stored = await recheckStored(receiver, apply);
+    return {
+      network: scan.network,
+      scannedTo,
+      newestBlock: heads.newest,
+      unapplied: distinct([...stored, ...found]),
+      creditedNotOnChain: missing,
+    };
+  }
+
+  /** Range after range, from where the last call stopped. */
+  async function scanForward(
+    receiver: AuditedReceiver & { scan: ForwardScan },
+    apply: boolean,
+    { start, newest, final }: Bounds,
+  ): Promise<Findings> {
+    const { scan } = receiver;
     const found: UnappliedReceipt[] = [];
     const missing: CreditedPayment[] = [];
-    let scannedTo = await findStart(scan, final);
+    let scannedTo = start;
     for (let range = 0; range < MAX_RANGES && found.length < MAX_FINDINGS && scannedTo < newest; range += 1) {
       const fromBlock = scannedTo + 1n;
       const toBlock = smaller(scannedTo + scan.rangeBlocks, newest);
@@ -72,15 +111,48 @@ export function createReceiptAudit({ db, cells, settlement }: ReceiptAuditDeps) 
       missing.push(...(await findMissing(scan, transfers, { fromBlock, toBlock })));
       scannedTo = toBlock;
     }
-    if (apply) await keep(receiver, found, { scannedTo, final, missing });
-    const stored = await recheckStored(receiver, apply);
-    return {
-      network: scan.network,
-      scannedTo,
-      newestBlock: newest,
-      unapplied: distinct([...stored, ...found]),
-      creditedNotOnChain: missing,
-    };
+    if (apply) {
+      await storeLasting(receiver, found, final);
+      await saveScannedTo(db, scan, lastKept(smaller(scannedTo, final), missing));
+    }
+    return { found, missing, scannedTo };
+  }
+
+  /**
+   * Page after page from the newest on, down to what is accounted for. Each page is kept when it was compared, so that a
+   * walk that is interrupted goes on where it was: first the old one, then a new one down to where that began.
+   */
+  async function walkBack(
+    receiver: AuditedReceiver & { scan: BackwardScan },
+    apply: boolean,
+    { start, newest, final }: Bounds,
+  ): Promise<Findings> {
+    const { scan } = receiver;
+    const found: UnappliedReceipt[] = [];
+    const missing: CreditedPayment[] = [];
+    let scannedTo = start;
+    let isOld = true;
+    let walk = await findWalk(db, scan);
+    for (let page = 0; page < MAX_PAGES && found.length < MAX_FINDINGS; page += 1) {
+      if (!walk) isOld = false;
+      const at = walk ?? { to: final, from: newest + 1n, next: undefined };
+      const toBlock = at.from - 1n;
+      const range = { fromBlock: scannedTo + 1n, toBlock, next: at.next, seen: final };
+      const { transfers, fromBlock, next } = await scan.pageBack(range);
+      const unapplied = await findUnapplied(receiver, transfers, apply);
+      const gone = await findMissing(scan, transfers, { fromBlock, toBlock });
+      found.push(...unapplied);
+      missing.push(...gone);
+      const to = lastKept(at.to, gone);
+      walk = next === undefined ? undefined : { to, from: smaller(fromBlock, at.from), next };
+      if (!walk) scannedTo = to > scannedTo ? to : scannedTo;
+      if (apply) {
+        await storeLasting(receiver, unapplied, final);
+        await saveWalk(db, scan, scannedTo, walk);
+      }
+      if (!walk && !isOld) return { found, missing, scannedTo: newest };
+    }
+    return { found, missing, scannedTo };
   }
 
   /** Without a cursor: the first block that a payment of ours can be in; without payments, now. */
@@ -159,19 +231,14 @@ export function createReceiptAudit({ db, cells, settlement }: ReceiptAuditDeps) 
     return proof.kind === 'transferred';
   }
 
-  /** What is final is accounted for; a payment whose transfer is gone keeps its block under observation. */
-  async function keep(
+  /** What cannot be undone any more is remembered until it is explained. */
+  async function storeLasting(
     { scan, environment }: AuditedReceiver,
     found: readonly UnappliedReceipt[],
-    at: { scannedTo: bigint; final: bigint; missing: readonly CreditedPayment[] },
+    final: bigint,
   ): Promise<void> {
-    const lasting = found.filter(receipt => receipt.blockNumber <= at.final);
+    const lasting = found.filter(receipt => receipt.blockNumber <= final);
     if (lasting.length > 0) await storeUnapplied(db, { ...scan, environment }, lasting);
-    const until = at.missing.reduce(
-      (lowest, payment) => smaller(lowest, payment.blockNumber - 1n),
-      smaller(at.scannedTo, at.final),
-    );
-    await saveScannedTo(db, scan, until);
   }
 
   /** Findings of earlier calls that are still in nobody's credit. */
@@ -202,6 +269,10 @@ export type ReceiptAuditor = ReturnType<typeof createReceiptAudit>;
 
 const nameOf = ({ transaction, logIndex }: { transaction: string; logIndex: number }): string =>
   `${transaction}:${logIndex}`;
+
+/** A payment whose transfer is gone keeps its block under observation. */
+const lastKept = (until: bigint, missing: readonly CreditedPayment[]): bigint =>
+  missing.reduce((lowest, { blockNumber }) => smaller(lowest, blockNumber - 1n), until);
 
 const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 

@@ -4,6 +4,7 @@ import type { Payment } from '../payments/payment.ts';
 import { claimOpenPayments, expireLeases } from '../payments/payment-store.ts';
 import type { OwnTransactions } from '../ports/facilitator.ts';
 import type { Log } from '../ports/log.ts';
+import type { ForeignFinish } from './foreign-finish.ts';
 import { createLanes, laneOf } from './lanes.ts';
 import { addTo, claimed, type Look, type OpenPayment, type Settlement, type Trace } from './settlement.ts';
 
@@ -11,6 +12,8 @@ export interface ReconcilerDeps {
   db: Queryable;
   cells: readonly CellName[];
   settlement: Settlement;
+  /** What is settled for other sellers. */
+  foreign: Pick<ForeignFinish, 'takeDue' | 'expireLeases' | 'drained'>;
   log: Log;
   intervalMs: number;
 }
@@ -28,7 +31,7 @@ const WATCH_MS = 2_000;
  * bytes take effect once and a credit is booked once.
  */
 export function createReconciler(deps: ReconcilerDeps) {
-  const { db, settlement, log } = deps;
+  const { db, settlement, foreign, log } = deps;
   const lanes = createLanes(MAX_PER_LANE);
   let loop: Loop | undefined;
 
@@ -48,7 +51,8 @@ export function createReconciler(deps: ReconcilerDeps) {
     const named = payment.transaction;
     const reported = named === undefined || own.all.includes(named) ? [] : [named];
     const known = { transactions: own.all, reported };
-    const proof = await settlement.look(network, open, { ...known, fromBlock: payment.fromBlock });
+    const { fromBlock, saidSettled } = payment;
+    const proof = await settlement.look(network, open, { ...known, fromBlock, saidSettled });
     const trace = traceToWatch(own, known, proof);
     if (proof?.kind === 'unknown' && !proof.used) {
       const result = await facilitators.settle(payment.facilitator, payment.paymentId, payment.signed);
@@ -58,7 +62,7 @@ export function createReconciler(deps: ReconcilerDeps) {
     }
   }
 
-  /** Takes on what is due in all cells. @returns the work on each payment, under way. */
+  /** Takes on what is due in all cells, and for others. @returns the work on each payment, under way. */
   async function takeDue(): Promise<Promise<void>[]> {
     const works: Promise<void>[] = [];
     for (const cell of deps.cells) {
@@ -68,7 +72,7 @@ export function createReconciler(deps: ReconcilerDeps) {
         works.push(lanes.start(lane, () => finishSafely(cell, payment)));
       }
     }
-    return works;
+    return [...works, ...(await foreign.takeDue())];
   }
 
   function finishSafely(cell: CellName, payment: Payment): Promise<void> {
@@ -78,7 +82,7 @@ export function createReconciler(deps: ReconcilerDeps) {
   }
 
   return {
-    /** One round over all cells, to its end. @returns how many payments were looked at. */
+    /** One round, to its end. @returns how many payments were looked at. */
     async runOnce(): Promise<number> {
       const works = await takeDue();
       await Promise.all(works);
@@ -90,6 +94,7 @@ export function createReconciler(deps: ReconcilerDeps) {
      */
     async start(): Promise<void> {
       for (const cell of deps.cells) await expireLeases(db, cell);
+      await foreign.expireLeases();
       loop = startLoop({
         intervalMs: deps.intervalMs,
         // Not to its end: what is slow must not keep the rest from being taken on.
@@ -99,7 +104,7 @@ export function createReconciler(deps: ReconcilerDeps) {
     },
     async stop(): Promise<void> {
       await loop?.stop();
-      await lanes.drained();
+      await Promise.all([lanes.drained(), foreign.drained()]);
     },
   };
 }

@@ -1,6 +1,7 @@
 import { asGatewayError } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { GatewayError } from '../lib/errors.ts';
+import { expireForeignLeases, listUndecidedForeign } from '../payments/foreign-settlement.ts';
 import { expireLeases } from '../payments/payment-store.ts';
 import {
   type CreditedPayment,
@@ -25,7 +26,7 @@ export interface ReconciliationReport {
   settledNotCredited: UnappliedReceipt[];
   /** Credit whose transfer the chain does not show. */
   creditedNotOnChain: CreditedPayment[];
-  /** Payments whose outcome is not known, oldest first. */
+  /** Payments whose outcome is not known, oldest first; those of other sellers, too. */
   pending: AgedPayment[];
   /** Payments whose transfer is on chain and not deep enough for its amount yet: no gap. */
   confirming: AgedPayment[];
@@ -39,12 +40,16 @@ export interface ReconciliationDeps {
   receivers: readonly AuditedReceiver[];
   reconciler: ReturnType<typeof createReconciler>;
   audit: ReceiptAuditor;
+  /** Networks without a node, whose books can be compared with nothing. */
+  unread: readonly string[];
 }
 
 /** Rounds in which nothing is decided any more end the work; so many passes end it in any case. */
 const MAX_PASSES = 5;
 const MAX_ROUNDS_PER_PASS = 500;
 const MAX_PENDING = 1_000;
+
+const UNREAD = 'there is no node: credit rests on the word of the facilitators';
 
 /** Brings payments to their end as far as the chain can prove it, and reports what is left. */
 export function createReconciliation(deps: ReconciliationDeps) {
@@ -55,7 +60,10 @@ export function createReconciliation(deps: ReconciliationDeps) {
   }
 
   async function undecided(before: Date): Promise<UndecidedPayment[]> {
-    const lists = await Promise.all(cells.map(cell => listUndecided(db, cell, before, MAX_PENDING)));
+    const lists = await Promise.all([
+      ...cells.map(cell => listUndecided(db, cell, before, MAX_PENDING)),
+      listUndecidedForeign(db, before, MAX_PENDING),
+    ]);
     return lists.flat().sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
   }
 
@@ -64,6 +72,7 @@ export function createReconciliation(deps: ReconciliationDeps) {
     let left = await countUndecided(startedAt);
     for (let pass = 0; pass < MAX_PASSES && left > 0; pass += 1) {
       for (const cell of cells) await expireLeases(db, cell);
+      await expireForeignLeases(db);
       for (let round = 0; round < MAX_ROUNDS_PER_PASS; round += 1) {
         if ((await reconciler.runOnce()) === 0) break;
       }
@@ -103,12 +112,15 @@ export function createReconciliation(deps: ReconciliationDeps) {
       const open = (await undecided(at)).map(payment => ({ ...payment, ageSeconds: ageOf(payment, at) }));
       return {
         at,
-        networks: audits.map(({ network, scannedTo, newestBlock, problem }) => ({
-          network,
-          scannedTo,
-          newestBlock,
-          problem,
-        })),
+        networks: [
+          ...audits.map(({ network, scannedTo, newestBlock, problem }) => ({
+            network,
+            scannedTo,
+            newestBlock,
+            problem,
+          })),
+          ...deps.unread.map(network => ({ network, scannedTo: 0n, newestBlock: 0n, problem: UNREAD })),
+        ],
         settledNotCredited: unapplied.filter(receipt => receipt.paymentId !== undefined),
         creditedNotOnChain: audits.flatMap(audit => audit.creditedNotOnChain),
         pending: open.filter(({ reason }) => reason !== CONFIRMING),

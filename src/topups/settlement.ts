@@ -47,19 +47,21 @@ export interface SettlementDeps {
   log: Log;
   /** When a credited transfer is looked at again for the first time, in case a reorganisation undid it. */
   firstCheckMs: number;
+  /** How long a facilitator's word that the money moved is believed while the chain shows nothing. */
+  doubtAfterMs: number;
 }
 
 /** An open payment that is to be brought to its end. */
 export type OpenPayment = Pick<
   Payment,
-  'paymentId' | 'environment' | 'signed' | 'fromBlock' | 'facilitator' | 'saidSettled' | 'purpose'
+  'paymentId' | 'environment' | 'signed' | 'fromBlock' | 'facilitator' | 'saidSettled' | 'doubt' | 'purpose'
 > & { cell: CellName };
 
 /** What has to be known of a payment to look for it on its chain. */
 export type ProvablePayment = Pick<Payment, 'paymentId' | 'signed' | 'fromBlock'>;
 
 /** Where a payment's transfer may be found: our own transactions, and those that a facilitator named. */
-export type Trace = Omit<ProofHint, 'fromBlock'>;
+export type Trace = Pick<ProofHint, 'transactions' | 'reported'>;
 
 /** What one look at the chain says. confirming: the transfer is there, and not yet deep enough for its amount. */
 export type Look = SettlementProof | { kind: 'confirming'; transfer: ObservedTransfer };
@@ -90,6 +92,7 @@ export function createSettlement({
   clock,
   log,
   firstCheckMs,
+  doubtAfterMs,
 }: SettlementDeps) {
   /**
    * Looks at the chain until it decides or `waitMs` is over, then books what is known: credited, failed or
@@ -98,14 +101,21 @@ export function createSettlement({
   async function conclude(payment: OpenPayment, trace: Trace, waitMs: number): Promise<TopupOutcome> {
     const { paymentId, cell, saidSettled } = payment;
     const [transaction] = [...trace.transactions, ...(trace.reported ?? [])];
+    const startedMs = performance.now();
     try {
       const proof = await awaitProof(payment, trace, waitMs);
       if (proof?.kind === 'confirming') return await noteConfirming(payment, proof.transfer);
       if (proof?.kind === 'transferred') return await credit(payment, proof.transfer, false);
       if (proof?.kind === 'impossible') return await fail(payment, proof);
       if (proof?.kind === 'reverted') return await fail(payment, { ...proof, reason: 'reverted' });
-      const progress = { reason: 'unproven', saidSettled, ...(transaction ? { transaction } : {}) };
-      await notePending(db, cell, paymentId, progress);
+      await notePending(db, cell, paymentId, {
+        reason: 'unproven',
+        saidSettled,
+        saidForMs: performance.now() - startedMs,
+        doubtAfterMs,
+        ...(transaction ? { transaction } : {}),
+        ...(proof ? { seen: proof.used } : {}),
+      });
     } catch (error) {
       log.error({ paymentId, err: asGatewayError(error) }, 'payment is left to the reconciler');
     }
@@ -116,23 +126,31 @@ export function createSettlement({
     { paymentId, cell }: OpenPayment,
     { transaction }: ObservedTransfer,
   ): Promise<TopupOutcome> {
-    const progress = { reason: CONFIRMING, transaction, pauseMs: CONFIRMING_PAUSE_MS };
+    const progress = {
+      reason: CONFIRMING,
+      transaction,
+      pauseMs: CONFIRMING_PAUSE_MS,
+      seen: true,
+      doubtAfterMs,
+    };
     await notePending(db, cell, paymentId, progress);
     return { kind: 'pending', paymentId, transaction, retryAfterSeconds: RETRY_AFTER_SECONDS };
   }
 
+  /** @returns the last look when nothing is decided in time; undefined when the chain could not be read then */
   async function awaitProof(
-    payment: ProvablePayment,
+    payment: ProvablePayment & { saidSettled?: boolean },
     trace: Trace,
     waitMs: number,
   ): Promise<Look | undefined> {
     const network = networkOf(payment);
-    const hint = { ...trace, fromBlock: payment.fromBlock };
+    const { fromBlock, saidSettled = false } = payment;
+    const hint = { ...trace, fromBlock, saidSettled };
     const deadlineMs = performance.now() + waitMs;
     for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, network.pollMs)) {
       const proof = await look(network, payment, hint);
       if (proof && proof.kind !== 'unknown' && proof.kind !== 'confirming') return proof;
-      if (performance.now() + pauseMs > deadlineMs) return proof?.kind === 'confirming' ? proof : undefined;
+      if (performance.now() + pauseMs > deadlineMs) return proof;
       await sleep(pauseMs);
     }
   }
@@ -177,6 +195,7 @@ export function createSettlement({
   ): Promise<TopupOutcome> {
     const { paymentId, signed } = payment;
     const { assetDecimals, contra } = networkOf(payment);
+    await judgeNamed(payment, transfer);
     if (transfer.amountBaseUnits !== signed.amountBaseUnits) {
       log.warn(
         { paymentId, transaction: transfer.transaction },
@@ -206,6 +225,18 @@ export function createSettlement({
       replayed: replayed || !booked.first,
       purchase: booked.purposeResult,
     };
+  }
+
+  /**
+   * A payment that was in doubt and whose money came by another transaction than the one that its facilitator named: what
+   * it said was not true, although the money is here. First, so that a crash in between repeats it.
+   */
+  async function judgeNamed(
+    { paymentId, facilitator, doubt }: OpenPayment,
+    { transaction }: ObservedTransfer,
+  ): Promise<void> {
+    if (doubt?.named === undefined || doubt.named === transaction) return;
+    await distrust(facilitator, { paymentId, reason: 'named_another_transaction' });
   }
 
   /** One transaction: the credit, and what its purchase does outside the cell. */

@@ -188,6 +188,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       fromBlock,
       facilitator,
       saidSettled: false,
+      doubt: undefined,
     };
     if (!claim.claimed) {
       const stored = await findPayment(db, claim.cell, claim.paymentId);

@@ -1,4 +1,4 @@
-import { encodeFunctionData, erc20Abi } from 'viem';
+import { encodeFunctionData, erc20Abi, parseAbi } from 'viem';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { transferCallData } from '../../src/lib/eip3009.ts';
 import { unavailable } from '../../src/lib/errors.ts';
@@ -135,6 +135,45 @@ describe('an outage', () => {
     faults.receipt = false;
     await expect.poll(() => postedOf(payer.address), { timeout: 15_000 }).toBe('10000000000');
     expect(await transfersFrom(payer.address)).toBe(1);
+  });
+});
+
+describe('a payment whose outcome is not known', () => {
+  it('and that its payer cancels on chain has failed', async () => {
+    const payer = await createPayer(100n);
+    const payment = await signPayment(payer, gateway.payTo, 10_000_000n);
+    const { nonce } = payment.authorization;
+    faults.sendDropped = true;
+    expect((await pay(payment)).statusCode).toBe(504);
+    const cancellation = await payer.signTypedData({
+      domain: { name: 'USD Coin', version: '2', chainId: 8453, verifyingContract: BASE_USDC },
+      types: {
+        CancelAuthorization: [
+          { name: 'authorizer', type: 'address' },
+          { name: 'nonce', type: 'bytes32' },
+        ],
+      },
+      primaryType: 'CancelAuthorization',
+      message: { authorizer: payer.address, nonce },
+    });
+    const abi = parseAbi(['function cancelAuthorization(address,bytes32,bytes)']);
+    const args = [payer.address, nonce, cancellation] as const;
+    await sendAsPayer(
+      payer,
+      BASE_USDC,
+      encodeFunctionData({ abi, functionName: 'cancelAuthorization', args }),
+    );
+    faults.sendDropped = false;
+    const outcome = async () => {
+      const { rows } = await gateway.sql.query(
+        'SELECT state, reason FROM cell_0.payment WHERE identity LIKE $1',
+        [`%${nonce.toLowerCase()}`],
+      );
+      return rows[0];
+    };
+    await expect.poll(outcome, { timeout: 30_000 }).toEqual({ state: 'failed', reason: 'cancelled' });
+    expect(await transfersFrom(payer.address)).toBe(0);
+    expect((await pay(payment)).statusCode).toBe(402);
   });
 });
 

@@ -50,6 +50,22 @@ describe('the configuration', () => {
     expect(loadConfig('serve', { ...GOOD, SIWX_DOMAINS }).siwxDomains).toEqual(domains);
   });
 
+  it('needs no RPC URL where a remote facilitator is trusted, and only there', () => {
+    const { BASE_RPC_URL: _, ...bare } = GOOD;
+    const remote = { ...bare, FACILITATORS: 'https://facilitator.example.com', TRUST_FACILITATOR: 'on' };
+    expect(problemsOf('serve', remote)).toEqual([]);
+    expect(problemsOf('serve', { ...remote, TRUST_FACILITATOR: 'off' })).toEqual([
+      'BASE_RPC_URL is required',
+    ]);
+    expect(problemsOf('serve', { ...remote, FACILITATORS: 'embedded' })).toEqual([
+      'BASE_RPC_URL is required',
+    ]);
+    expect(problemsOf('serve', { ...GOOD, TRUST_FACILITATOR: 'yes' })).toEqual([
+      "TRUST_FACILITATOR must be 'on' or 'off'",
+    ]);
+    expect(loadConfig('serve', GOOD).trustFacilitator).toBe(false);
+  });
+
   it('reads confirmations by network and amount, and prints them as they were written', () => {
     const CONFIRMATIONS = '{"eip155:8453":{"0":2,"1000":"final"}}';
     const config = loadConfig('serve', { ...GOOD, CONFIRMATIONS });

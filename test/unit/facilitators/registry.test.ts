@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { readSettleAnswer, readSupported } from '../../../src/facilitators/facilitator-answers.ts';
 import { createFacilitatorRegistry } from '../../../src/facilitators/registry.ts';
-import type { FacilitatorStore, StoredFacilitator } from '../../../src/ports/facilitator-store.ts';
+import type { Doubt, FacilitatorStore, StoredFacilitator } from '../../../src/ports/facilitator-store.ts';
 import type { ExactPayment } from '../../../src/ports/payment.ts';
 
 const NAME = 'https://facilitator.example.com';
@@ -14,8 +14,10 @@ const SUPPORTED = {
 function createFixture() {
   const now = { ms: 1_000_000_000_000 };
   const rows = new Map<string, StoredFacilitator>();
+  const doubts = new Map<string, Doubt>();
   const store: FacilitatorStore = {
     list: () => Promise.resolve([...rows.values()]),
+    listDoubts: () => Promise.resolve([...doubts.values()]),
     saveSupported(name, supported) {
       rows.set(name, { name, supported, supportedAt: new Date(now.ms), distrust: rows.get(name)?.distrust });
       return Promise.resolve();
@@ -25,7 +27,7 @@ function createFixture() {
   };
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const open = () => createFacilitatorRegistry({ store, clock: { nowMs: () => now.ms }, log });
-  return { now, rows, open };
+  return { now, rows, doubts, open };
 }
 
 describe('what is remembered of facilitators', () => {
@@ -57,6 +59,21 @@ describe('what is remembered of facilitators', () => {
     rows.clear();
     await registry.refresh();
     expect(registry.distrustOf(NAME)).toBeUndefined();
+  });
+});
+
+describe('a doubt', () => {
+  it('is there for as long as the database holds it', async () => {
+    const { doubts, open } = createFixture();
+    const registry = open();
+    const doubt = { name: NAME, paymentId: 'payment', since: new Date(0) };
+    doubts.set(NAME, doubt);
+    expect(registry.doubtOf(NAME)).toBeUndefined();
+    await registry.refresh();
+    expect([registry.doubtOf(NAME), registry.distrustOf(NAME)]).toEqual([doubt, undefined]);
+    doubts.clear();
+    await registry.refresh();
+    expect(registry.doubtOf(NAME)).toBeUndefined();
   });
 });
 
