@@ -1,9 +1,9 @@
-import { type CellName, cellName, DEFAULT_CELL, type Queryable } from '../db/queryable.ts';
+import { type CellName, cellName, type Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { newId } from '../lib/ids.ts';
 import type { Environment } from '../ports/environment.ts';
 
-/** A customer and where its ledger account lives. */
+/** A customer and where its ledger account lives: in the cell that the directory chose when it was new. */
 export interface Customer {
   customerId: string;
   accountId: bigint;
@@ -45,8 +45,8 @@ export async function resolveIdentity(
 ): Promise<Customer> {
   const result = await db.query<CustomerRow>({
     name: 'directory.resolve_customer',
-    text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, $5)',
-    values: [identity.environment, identity.kind, identity.value, newId(), DEFAULT_CELL],
+    text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, NULL)',
+    values: [identity.environment, identity.kind, identity.value, newId()],
   });
   const [row] = result.rows;
   assert(row, 'resolve_customer answers one row');
@@ -60,8 +60,8 @@ export async function resolveRecipient(
 ): Promise<Customer> {
   const result = await db.query<CustomerRow>({
     name: 'directory.resolve_customer',
-    text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, $5)',
-    values: [recipient.environment, 'recipient', recipient.value, newId(), DEFAULT_CELL],
+    text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, NULL)',
+    values: [recipient.environment, 'recipient', recipient.value, newId()],
   });
   const [row] = result.rows;
   assert(row, 'resolve_customer answers one row');
@@ -82,9 +82,9 @@ export async function findAccountOwner(db: Queryable, accountId: bigint): Promis
 export async function createCustomer(db: Queryable, environment: Environment): Promise<Customer> {
   const result = await db.query<CustomerRow>({
     name: 'directory.create_customer',
-    text: `INSERT INTO directory.customer (customer_id, environment, cell) VALUES ($1, $2, $3)
+    text: `INSERT INTO directory.customer (customer_id, environment) VALUES ($1, $2)
            RETURNING customer_id, account_id, cell`,
-    values: [newId(), environment, DEFAULT_CELL],
+    values: [newId(), environment],
   });
   const [row] = result.rows;
   assert(row, 'an insert answers its row');

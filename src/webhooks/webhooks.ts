@@ -6,7 +6,7 @@ import type { Sealer } from '../lib/sealed.ts';
 import type { Outbound } from '../ports/outbound.ts';
 import { attemptDelivery } from './attempt.ts';
 import { dropPending, insertDeliveries } from './deliveries.ts';
-import { type DeliveryFilter, findDelivery, listDeliveries } from './delivery-log.ts';
+import { type DeliveryFilter, findDelivery, listDeliveries, mergePages } from './delivery-log.ts';
 import {
   deleteEndpoint,
   type EndpointOwner,
@@ -97,8 +97,7 @@ export interface Webhooks {
 
 export interface WebhooksDeps {
   db: Queryable;
-  /** The operator reads the deliveries of the first one. */
-  cells: readonly [CellName, ...CellName[]];
+  cells: readonly CellName[];
   outbound: Outbound;
   sealer: Sealer;
   clock: Clock;
@@ -109,7 +108,8 @@ const SECRET_OVERLAP_HOURS = 24;
 
 export function createWebhooks(deps: WebhooksDeps): Webhooks {
   const { db, outbound, sealer } = deps;
-  const cellOf = (owner: EndpointOwner) => (owner.kind === 'operator' ? deps.cells[0] : owner.cell);
+  /** Deliveries lie beside their events: those of an account in its cell, the operator's in every one. */
+  const cellsOf = (owner: EndpointOwner) => (owner.kind === 'operator' ? deps.cells : [owner.cell]);
 
   async function register(owner: EndpointOwner, { url, events, verify }: NewEndpoint): Promise<Registration> {
     const refused = await outbound.check(url);
@@ -161,13 +161,19 @@ export function createWebhooks(deps: WebhooksDeps): Webhooks {
       (webhookId !== undefined && endpointId === undefined) ||
       (before !== undefined && beforeId === undefined);
     if (isOfNothing) return { deliveries: [], hasMore: false };
-    const page = await listDeliveries(db, cellOf(owner), owner, { ...rest, endpointId, before: beforeId });
+    const order = { ...rest, endpointId, before: beforeId };
+    const pages = await Promise.all(cellsOf(owner).map(cell => listDeliveries(db, cell, owner, order)));
+    const page = mergePages(pages, rest.limit);
     return { deliveries: page.deliveries.map(viewDelivery), hasMore: page.hasMore };
   }
 
   async function find(owner: EndpointOwner, id: string) {
     const deliveryId = parsePublicId('delivery', id);
-    return deliveryId === undefined ? undefined : findDelivery(db, cellOf(owner), owner, deliveryId);
+    for (const cell of deliveryId === undefined ? [] : cellsOf(owner)) {
+      const found = await findDelivery(db, cell, owner, deliveryId ?? '');
+      if (found) return { ...found, cell };
+    }
+    return undefined;
   }
 
   async function replay(owner: EndpointOwner, id: string): Promise<Replay> {
@@ -180,8 +186,8 @@ export function createWebhooks(deps: WebhooksDeps): Webhooks {
     const refused = await outbound.check(endpoint.url);
     if (refused) return { kind: 'invalid_url', message: refused.message };
     const again = { deliveryId: newId(), eventId: original.eventId, endpoint, replayOf: original.deliveryId };
-    await insertDeliveries(db, cellOf(owner), [again]);
-    const delivery = await findDelivery(db, cellOf(owner), owner, again.deliveryId);
+    await insertDeliveries(db, original.cell, [again]);
+    const delivery = await findDelivery(db, original.cell, owner, again.deliveryId);
     return delivery ? { kind: 'replayed', delivery: viewDelivery(delivery) } : { kind: 'not_found' };
   }
 
