@@ -106,6 +106,22 @@ export async function findCustomer(
   return row && toCustomer(row);
 }
 
+/** The customer of an id or of an account, in whichever environment; for an operator, who knows both. */
+export async function findOwner(
+  db: Queryable,
+  name: { customerId: string } | { accountId: bigint },
+): Promise<(Customer & { environment: Environment }) | undefined> {
+  const isId = 'customerId' in name;
+  const { rows } = await db.query<CustomerRow & { environment: Environment }>({
+    name: isId ? 'directory.find_owner_by_customer' : 'directory.find_owner_by_account',
+    text: `SELECT customer_id, account_id, cell, environment FROM directory.customer
+           WHERE ${isId ? 'customer_id' : 'account_id'} = $1`,
+    values: [isId ? name.customerId : name.accountId],
+  });
+  const [row] = rows;
+  return row && { ...toCustomer(row), environment: row.environment };
+}
+
 /** The customer that a wallet belongs to; undefined for a wallet never seen. */
 export async function findWallet(
   db: Queryable,
