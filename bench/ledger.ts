@@ -52,7 +52,6 @@ export async function run(args: string[]): Promise<void> {
         const name = `ledger.${workload.kind}.${workload.spread ? 'spread' : 'hot'}.${inFlight}`;
         if (name.includes(values.only)) {
           print(name, await compare(contenders, workload, inFlight, durationMs, rounds));
-          for (const contender of contenders) await contender.checkBooks();
         }
       }
     }
@@ -81,6 +80,7 @@ async function compare(
       } finally {
         await session.close();
       }
+      await contender.checkBooks();
     }
   }
   return new Map([...all].map(([name, measures]) => [name, middle(measures)]));

@@ -28,11 +28,13 @@ const COMMANDS: Record<string, { about: string; run: () => Promise<(args: string
     run: async () => (await import('./commands/facilitators.ts')).facilitators,
   },
   ledger: {
-    about: 'verify: recompute the sealed hash chain (exit 1 when a row was changed later)',
+    about:
+      'verify: recompute the sealed hash chains (exit 1 when a row was changed); detach <month> from the log',
     run: async () => (await import('./commands/ledger.ts')).ledger,
   },
   accounts: {
-    about: 'show a wallet’s customer, or link two wallets to one',
+    about:
+      'show an account, link two wallets to one; freeze, unfreeze, credit-line, adjust, refund, void-grant',
     run: async () => (await import('./commands/accounts.ts')).accounts,
   },
   keys: {

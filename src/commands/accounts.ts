@@ -3,28 +3,27 @@ import type { Pool } from 'pg';
 import { parseWalletId, type WalletId } from '../accounts/wallet-ids.ts';
 import { link, REFUSALS } from '../accounts/wallet-links.ts';
 import { requireSetting } from '../config/read.ts';
-import { findAgent } from '../customers/agent-customers.ts';
-import { listIdentities } from '../customers/customer-links.ts';
-import { findWallet } from '../customers/customers.ts';
 import { createPool } from '../db/pool.ts';
-import { readBalance } from '../ledger/balances.ts';
+import { isText, MAX_ACTOR, MAX_REASON } from '../ledger/malformed.ts';
 import { GatewayError } from '../lib/errors.ts';
-import { formatUsd } from '../lib/money.ts';
-import { formatAgentId } from '../subscriptions/agent-id.ts';
-import { EXIT, print, table } from './output.ts';
+import { carryOut, ORDERS_USAGE, readAccountOrder } from './account-orders.ts';
+import { findAccountOwnerByName, namesAccount } from './account-owner.ts';
+import { showAccount } from './account-view.ts';
+import { EXIT, print } from './output.ts';
 
-const USAGE = `usage: topup-gateway accounts show <wallet>
+const USAGE = `usage: topup-gateway accounts show <account>
        topup-gateway accounts link <wallet> <wallet> --actor <who> --reason <why>
-
-A wallet is a CAIP-10 account id, e.g. eip155:8453:0x19e7… or solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:8qUL…
-Linked wallets are one customer with one balance. Credit is never moved: two wallets that both have an account
-are not linked (exit 1).
+${ORDERS_USAGE}
+An account is named by a wallet, by its customer's id or by its number. A wallet is a CAIP-10 account id, e.g.
+eip155:8453:0x19e7… or solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:8qUL… Linked wallets are one customer with one balance.
+Credit is never moved: two wallets that both have an account are not linked (exit 1).
+exit codes: 0 done, or done before; 1 not done, and why; 2 the call is wrong
 `;
 
-/** `topup-gateway accounts show|link`: customers and the wallets that name them. */
+/** `topup-gateway accounts …`: customers, the wallets that name them, and what an operator orders of their accounts. */
 export async function accounts(args: string[]): Promise<void> {
-  const call = readCall(args);
-  if (!call) {
+  const work = readWork(args);
+  if (!work) {
     process.stderr.write(USAGE);
     process.exitCode = EXIT.usage;
     return;
@@ -35,45 +34,65 @@ export async function accounts(args: string[]): Promise<void> {
     onError: () => undefined,
   });
   try {
-    process.exitCode = call.other
-      ? await linkTwo(pool, args, { ...call, other: call.other })
-      : await show(pool, args, call.wallet);
+    process.exitCode = await work(pool);
   } finally {
     await pool.end();
   }
 }
 
-interface Call {
+/** @returns what to do with the database, for an exit code; undefined when the call is wrong */
+function readWork(args: string[]): ((pool: Pool) => Promise<number>) | undefined {
+  if (args[0] === 'link') {
+    const call = readLink(args);
+    return call && (pool => linkTwo(pool, args, call));
+  }
+  if (args[0] === 'show') {
+    const [name = '', ...rest] = args.slice(1).filter(arg => arg !== '--json');
+    if (rest.length > 0 || !namesAccount(name)) return undefined;
+    return async pool => {
+      const owner = await findAccountOwnerByName(pool, name);
+      return owner ? showAccount(pool, args, owner) : unknown(args);
+    };
+  }
+  const order = readAccountOrder(args);
+  if (!order || !namesAccount(order.account)) return undefined;
+  return async pool => {
+    const owner = await findAccountOwnerByName(pool, order.account);
+    return owner ? carryOut(pool, args, order, owner) : unknown(args);
+  };
+}
+
+function unknown(args: string[]): number {
+  print(args, { outcome: 'unknown' }, 'this account was never seen');
+  return EXIT.problem;
+}
+
+interface LinkCall {
   wallet: WalletId;
-  other: WalletId | undefined;
+  other: WalletId;
   actor: string;
   reason: string;
 }
 
-function readCall(args: string[]): Call | undefined {
+function readLink(args: string[]): LinkCall | undefined {
   const text = { type: 'string' } as const;
-  const flag = { type: 'boolean' } as const;
   try {
     const { values, positionals } = parseArgs({
       args,
       allowPositionals: true,
-      options: { actor: text, reason: text, json: flag },
+      options: { actor: text, reason: text, json: { type: 'boolean' } },
     });
-    const [command, ...names] = positionals;
+    const [, ...names] = positionals;
     const [wallet, other] = names.map(parseWalletId);
-    const { actor = '', reason = '' } = values;
-    if (!wallet) return undefined;
-    if (command === 'show' && names.length === 1) return { wallet, other: undefined, actor, reason };
-    const isSigned = actor.length > 0 && actor.length <= 200 && reason.length > 0 && reason.length <= 500;
-    return command === 'link' && names.length === 2 && other && isSigned
-      ? { wallet, other, actor, reason }
-      : undefined;
+    const { actor, reason } = values;
+    const isSigned = isText(actor, MAX_ACTOR) && isText(reason, MAX_REASON);
+    return names.length === 2 && wallet && other && isSigned ? { wallet, other, actor, reason } : undefined;
   } catch {
     return undefined;
   }
 }
 
-async function linkTwo(pool: Pool, args: string[], call: Call & { other: WalletId }): Promise<number> {
+async function linkTwo(pool: Pool, args: string[], call: LinkCall): Promise<number> {
   const { wallet, other, actor, reason } = call;
   try {
     const outcome = await link(pool, wallet, other, { actor, reason });
@@ -94,38 +113,4 @@ async function linkTwo(pool: Pool, args: string[], call: Call & { other: WalletI
     print(args, { outcome: 'refused', reason: error.message }, `not linked: ${error.message}`);
     return EXIT.problem;
   }
-}
-
-async function show(pool: Pool, args: string[], wallet: WalletId): Promise<number> {
-  const customer = await findWallet(pool, wallet);
-  if (!customer) {
-    print(args, { outcome: 'unknown' }, 'this wallet was never seen');
-    return EXIT.problem;
-  }
-  const balance = await readBalance(pool, customer.cell, customer.accountId);
-  const wallets = await listIdentities(pool, customer);
-  const available = formatUsd(balance?.availableNanoUsd ?? 0n);
-  const agentCustomer = await findAgent(pool, wallet);
-  const agent = agentCustomer && {
-    agentId: formatAgentId(agentCustomer.customerId),
-    accountId: agentCustomer.accountId,
-    availableUsd: formatUsd(
-      (await readBalance(pool, agentCustomer.cell, agentCustomer.accountId))?.availableNanoUsd ?? 0n,
-    ),
-  };
-  const { customerId, accountId, cell } = customer;
-  print(
-    args,
-    { customerId, accountId, cell, environment: wallet.environment, availableUsd: available, wallets, agent },
-    table(
-      ['customer', 'account', 'environment', 'available USD', 'wallet'],
-      [
-        ...wallets.map((each, index) =>
-          index === 0 ? [customerId, accountId, wallet.environment, available, each] : ['', '', '', '', each],
-        ),
-        ...(agent ? [['', agent.accountId, '', agent.availableUsd, agent.agentId]] : []),
-      ],
-    ),
-  );
-  return EXIT.good;
 }

@@ -1,9 +1,9 @@
 import { buildApp } from '../app.ts';
 import { loadConfig } from '../config/config.ts';
+import { ConfigError } from '../config/read.ts';
 import { RPC_SETTINGS } from '../config/settings.ts';
 import { emptyDatabase, migrate, readMigrationState } from '../db/migrate.ts';
 import type { MigrationState } from '../db/migration-files.ts';
-import { DEFAULT_CELL } from '../db/queryable.ts';
 import { createLog } from '../http/log.ts';
 import { systemClock } from '../lib/clock.ts';
 import { startLocalPostgres } from '../local/postgres.ts';
@@ -11,10 +11,9 @@ import type { SandboxOptions } from '../sandbox/routes.ts';
 import { createServices } from '../services/services.ts';
 import { sandboxBanner } from './banner.ts';
 import { stopOnSignal } from './lifecycle.ts';
+import { describeForgotten } from './migrate.ts';
 import { type SandboxChain, sandboxNetworks, startSandboxChains } from './sandbox-chains.ts';
 import { loadSandboxKeys } from './sandbox-keys.ts';
-
-const CELLS = [DEFAULT_CELL];
 
 /** A client under test may be told any name of this machine; some published clients sign Venice's own. */
 const SIGN_IN_DOMAINS = '127.0.0.1,localhost,api.venice.ai,venice.ai';
@@ -28,7 +27,7 @@ const SIGN_IN_DOMAINS = '127.0.0.1,localhost,api.venice.ai,venice.ai';
 export async function dev(): Promise<void> {
   const settings = loadConfig('sandbox', withSandboxDefaults(process.env));
   const log = createLog(settings.logLevel);
-  const { dataDir } = settings;
+  const { dataDir, cells } = settings;
   const keys = loadSandboxKeys(dataDir);
   const report = (line: string) => log.debug({}, line);
 
@@ -39,7 +38,7 @@ export async function dev(): Promise<void> {
     startSandboxChains({ dataDir, networks: settings.networks, evm, svm, log: report }),
   ]);
   const { databaseUrl } = postgres;
-  const database = { databaseUrl, cells: CELLS, log: report };
+  const database = { databaseUrl, cells, log: report };
   const chainLost = !postgres.fresh && chains.some(chain => !chain.restored);
   const emptied = chainLost ? 'chain lost' : migratedByOthers(await readMigrationState(database));
   if (emptied) {
@@ -49,6 +48,8 @@ export async function dev(): Promise<void> {
     await migrate(database);
   }
 
+  const forgotten = await describeForgotten({ databaseUrl, cells });
+  if (forgotten.length > 0) throw new ConfigError(forgotten);
   await Promise.all(chains.map(chain => chain.prepare()));
 
   const origin = settings.publicOrigin || `http://127.0.0.1:${settings.port}`;
@@ -72,7 +73,7 @@ export async function dev(): Promise<void> {
         await chain.reset();
         await chain.prepare();
       }
-      await emptyDatabase({ databaseUrl, cells: CELLS });
+      await emptyDatabase({ databaseUrl, cells });
     });
   }
 

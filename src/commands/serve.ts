@@ -12,7 +12,7 @@ export async function serve(): Promise<void> {
   const config = loadConfig('serve', process.env);
   const log = createLog(config.logLevel);
   log.info({ config: describeConfig(config) }, 'effective configuration');
-  await requireMigrated(config.databaseUrl);
+  await requireMigrated(config);
   const services = createServices(config, { log, clock: systemClock });
   const app = await buildApp({ config, services, log, clock: systemClock });
   await services.start();

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import type { CellName } from '../lib/cell-name.ts';
 import type { DepthRule } from '../lib/confirmations.ts';
 import { canonicalEvmAddress } from '../lib/evm-address.ts';
 import { isSvmAddress } from '../lib/svm-address.ts';
@@ -12,6 +13,7 @@ import { parseTopups, type TopupConfig } from './topups.ts';
 import {
   describeConfirmations,
   isEvmPrivateKey,
+  parseCells,
   parseConfirmations,
   parseList,
   parseOrigin,
@@ -42,6 +44,8 @@ export interface Config extends FacilitatorSettings, AgentConfig {
   /** Origin without a trailing slash. */
   publicOrigin: string;
   databaseUrl: string;
+  /** The first one is nothing special. */
+  cells: readonly [CellName, ...CellName[]];
   dataDir: string;
   logLevel: LogLevel;
   dialects: readonly DialectName[];
@@ -152,6 +156,7 @@ function parse(mode: Config['mode'], values: Values, problems: string[]): Config
     port,
     publicOrigin,
     databaseUrl: values.DATABASE_URL,
+    cells: parseCells(values.CELLS, problems),
     dataDir: path.resolve(values.DATA_DIR),
     logLevel: values.LOG_LEVEL as LogLevel,
     dialects: dialects as DialectName[],

@@ -4,6 +4,10 @@ export const SETTINGS = {
   PORT: { fallback: '4020', about: 'port to listen on' },
   PUBLIC_ORIGIN: { fallback: '', about: 'origin clients reach us at, e.g. https://pay.example.com' },
   DATABASE_URL: { fallback: '', about: 'PostgreSQL 15 or newer', secret: true },
+  CELLS: {
+    fallback: 'cell_0',
+    about: 'schemas of the ledger, comma-separated; more than one: docs/scale.md',
+  },
   DATA_DIR: { fallback: '.data', about: 'where the sandbox keeps its database and chains' },
   LOG_LEVEL: { fallback: 'info', about: 'fatal, error, warn, info, debug, trace or silent' },
   DIALECTS: { fallback: 'venice,mobula,dria,aitopup', about: 'wire dialects to mount, comma-separated' },

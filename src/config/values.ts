@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { type CellName, DEFAULT_CELL, isCellName } from '../lib/cell-name.ts';
 import { type DepthRule, readDepthRules } from '../lib/confirmations.ts';
 import { formatUsd } from '../lib/money.ts';
 
@@ -8,6 +9,17 @@ export function parseList(text: string): string[] {
     .split(',')
     .map(item => item.trim())
     .filter(item => item !== '');
+}
+
+/** Cells in the order of their list; never none. */
+export function parseCells(text: string, problems: string[]): readonly [CellName, ...CellName[]] {
+  const [first, ...others] = [...new Set(parseList(text))].filter((name): name is CellName => {
+    if (!isCellName(name)) problems.push(`CELLS: ${name} cannot be the name of a cell`);
+    return isCellName(name);
+  });
+  if (first) return [first, ...others];
+  problems.push('CELLS must name at least one cell');
+  return [DEFAULT_CELL];
 }
 
 /** An origin without a trailing slash; empty when there is none. */

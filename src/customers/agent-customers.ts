@@ -1,5 +1,5 @@
 import { violatesForeignKey } from '../db/pg-errors.ts';
-import { DEFAULT_CELL, type Queryable } from '../db/queryable.ts';
+import type { Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
@@ -31,6 +31,19 @@ export async function findAgent(db: Queryable, wallet: AgentWallet): Promise<Cus
   return row && toCustomer(row);
 }
 
+/** As {@link findAgent}, by the customer whose wallets pay for it. */
+export async function findAgentOf(db: Queryable, ownerId: string): Promise<Customer | undefined> {
+  const result = await db.query<CustomerRow>({
+    name: 'directory.find_agent_of',
+    text: `SELECT c.customer_id, c.account_id, c.cell
+           FROM directory.agent a JOIN directory.customer c ON c.customer_id = a.customer_id
+           WHERE a.owner_id = $1`,
+    values: [ownerId],
+  });
+  const [row] = result.rows;
+  return row && toCustomer(row);
+}
+
 /**
  * As {@link findAgent}, and makes one; safe against any number of racing callers.
  * @throws GatewayError `unavailable` when the wallet was linked to another in this moment
@@ -43,7 +56,7 @@ export async function resolveAgent(db: Queryable, wallet: AgentWallet): Promise<
     .query<CustomerRow>({
       name: 'directory.resolve_agent',
       text: 'SELECT customer_id, account_id, cell FROM directory.resolve_agent($1, $2, $3, $4)',
-      values: [wallet.environment, owner.customerId, newId(), DEFAULT_CELL],
+      values: [wallet.environment, owner.customerId, newId(), owner.cell],
     })
     .catch((error: unknown) => {
       throw violatesForeignKey(error) ? unavailable('the account', error) : error;

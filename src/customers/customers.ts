@@ -1,9 +1,9 @@
-import { type CellName, cellName, DEFAULT_CELL, type Queryable } from '../db/queryable.ts';
+import { type CellName, cellName, type Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { newId } from '../lib/ids.ts';
 import type { Environment } from '../ports/environment.ts';
 
-/** A customer and where its ledger account lives. */
+/** A customer and where its ledger account lives: in the cell that the directory chose when it was new. */
 export interface Customer {
   customerId: string;
   accountId: bigint;
@@ -46,8 +46,8 @@ export async function resolveIdentity(
 ): Promise<Customer> {
   const result = await db.query<CustomerRow>({
     name: 'directory.resolve_customer',
-    text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, $5)',
-    values: [identity.environment, identity.kind, identity.value, newId(), DEFAULT_CELL],
+    text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, NULL)',
+    values: [identity.environment, identity.kind, identity.value, newId()],
   });
   const [row] = result.rows;
   assert(row, 'resolve_customer answers one row');
@@ -61,8 +61,8 @@ export async function resolveRecipient(
 ): Promise<Customer> {
   const result = await db.query<CustomerRow>({
     name: 'directory.resolve_customer',
-    text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, $5)',
-    values: [recipient.environment, 'recipient', recipient.value, newId(), DEFAULT_CELL],
+    text: 'SELECT customer_id, account_id, cell FROM directory.resolve_customer($1, $2, $3, $4, NULL)',
+    values: [recipient.environment, 'recipient', recipient.value, newId()],
   });
   const [row] = result.rows;
   assert(row, 'resolve_customer answers one row');
@@ -83,9 +83,9 @@ export async function findAccountOwner(db: Queryable, accountId: bigint): Promis
 export async function createCustomer(db: Queryable, environment: Environment): Promise<Customer> {
   const result = await db.query<CustomerRow>({
     name: 'directory.create_customer',
-    text: `INSERT INTO directory.customer (customer_id, environment, cell) VALUES ($1, $2, $3)
+    text: `INSERT INTO directory.customer (customer_id, environment) VALUES ($1, $2)
            RETURNING customer_id, account_id, cell`,
-    values: [newId(), environment, DEFAULT_CELL],
+    values: [newId(), environment],
   });
   const [row] = result.rows;
   assert(row, 'an insert answers its row');
@@ -126,6 +126,22 @@ export async function lockCustomer(db: Queryable, customerId: string): Promise<L
   });
   const [row] = rows;
   return row && { ...toCustomer(row), environment: row.environment, isRecipient: row.is_recipient };
+}
+
+/** The customer of an id or of an account, in whichever environment; for an operator, who knows both. */
+export async function findOwner(
+  db: Queryable,
+  name: { customerId: string } | { accountId: bigint },
+): Promise<(Customer & { environment: Environment }) | undefined> {
+  const isId = 'customerId' in name;
+  const { rows } = await db.query<CustomerRow & { environment: Environment }>({
+    name: isId ? 'directory.find_owner_by_customer' : 'directory.find_owner_by_account',
+    text: `SELECT customer_id, account_id, cell, environment FROM directory.customer
+           WHERE ${isId ? 'customer_id' : 'account_id'} = $1`,
+    values: [isId ? name.customerId : name.accountId],
+  });
+  const [row] = rows;
+  return row && { ...toCustomer(row), environment: row.environment };
 }
 
 /** The customer that a wallet belongs to; undefined for a wallet never seen. */

@@ -5,6 +5,7 @@ import {
   date,
   foreignKey,
   index,
+  integer,
   pgSchema,
   primaryKey,
   text,
@@ -35,6 +36,17 @@ export const customer = directory.table(
     unique('customer_account_key').on(table.accountId),
     unique('customer_environment_key').on(table.customerId, table.environment),
   ],
+);
+
+export const cellRegister = directory.table(
+  'cell',
+  {
+    cell: text('cell').notNull(),
+    /** Null: no process has looked after it yet. */
+    share: integer('share'),
+    createdAt: createdAt(),
+  },
+  table => [primaryKey({ name: 'cell_pkey', columns: [table.cell] })],
 );
 
 export const customerIdentity = directory.table(

@@ -3,6 +3,7 @@ import { runner } from 'node-pg-migrate';
 import { Client } from 'pg';
 import {
   compareMigrations,
+  DIRECTORY_SCHEMA,
   describeConflicts,
   MIGRATIONS_ROOT,
   type MigrationState,
@@ -69,7 +70,42 @@ export function migrate(options: MigrateOptions): Promise<string[]> {
       });
       ran.push(...done.map(migration => `${schema}/${migration.name}`));
     }
+    await registerCells(client, cells);
     return ran;
+  });
+}
+
+/**
+ * Writes the cells down in the directory. One that is added later takes customers once a process looks after it; in
+ * a new database there is nobody to wait for.
+ */
+async function registerCells(client: Client, cells: readonly CellName[]): Promise<void> {
+  if (!(await hasCellTable(client))) return;
+  await client.query(
+    `INSERT INTO ${DIRECTORY_SCHEMA}.cell (cell, share)
+     SELECT unnest($1::text[]), CASE WHEN EXISTS (SELECT FROM ${DIRECTORY_SCHEMA}.cell) THEN NULL ELSE 1 END
+     ON CONFLICT DO NOTHING`,
+    [cells],
+  );
+}
+
+/** False for a database that is not migrated yet. */
+async function hasCellTable(client: Client): Promise<boolean> {
+  const { rows } = await client.query<{ exists: boolean }>(
+    `SELECT to_regclass('${DIRECTORY_SCHEMA}.cell') IS NOT NULL AS exists`,
+  );
+  return rows[0]?.exists ?? false;
+}
+
+/** Cells that the database has and the caller does not know of. */
+export function findForgottenCells({ databaseUrl, cells }: MigrateOptions): Promise<string[]> {
+  return withClient(databaseUrl, async client => {
+    if (!(await hasCellTable(client))) return [];
+    const { rows } = await client.query<{ cell: string }>(
+      `SELECT cell FROM ${DIRECTORY_SCHEMA}.cell WHERE cell <> ALL ($1::text[]) ORDER BY cell`,
+      [cells],
+    );
+    return rows.map(({ cell }) => cell);
   });
 }
 

@@ -94,6 +94,19 @@ export interface SystemBalance {
   amountNanoUsd: bigint;
 }
 
+/** The same over several cells: nothing of the ledger is joined across them, so it is added up here. */
+export function addSystemBalances(cells: readonly (readonly SystemBalance[])[]): SystemBalance[] {
+  const sums = new Map<string, SystemBalance>();
+  for (const balance of cells.flat()) {
+    const key = `${balance.environment} ${balance.contra}`;
+    const amountNanoUsd = (sums.get(key)?.amountNanoUsd ?? 0n) + balance.amountNanoUsd;
+    sums.set(key, { ...balance, amountNanoUsd });
+  }
+  return [...sums.values()].toSorted(
+    (x, y) => x.environment.localeCompare(y.environment) || x.contra - y.contra,
+  );
+}
+
 /** Sums the system accounts from the rolled-up days and the transfers that are not sealed yet. */
 export async function readSystemBalances(db: Queryable, cell: CellName): Promise<SystemBalance[]> {
   const { rows } = await db.query<{ environment: Environment; contra: number; amount: string }>({

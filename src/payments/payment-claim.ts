@@ -12,6 +12,7 @@ export interface PaymentClaim {
   /** Who is credited; absent for a payment that is settled for another seller. */
   accountId: bigint | undefined;
   environment: Environment;
+  /** Where the payment is; without an account any cell, and there is no payment. */
   cell: CellName;
 }
 
@@ -40,13 +41,19 @@ function toClaim(row: ClaimRow): PaymentClaim {
  */
 export async function claimPayment(
   db: Queryable,
-  claim: Omit<PaymentClaim, 'claimed'> & { identity: string },
+  claim: Omit<PaymentClaim, 'claimed' | 'cell'> & { identity: string; cell?: CellName },
 ): Promise<PaymentClaim> {
   const result = await db
     .query<ClaimRow>({
       name: 'directory.claim_payment',
       text: 'SELECT claimed, payment_id, account_id, environment, cell FROM directory.claim_payment($1, $2, $3, $4, $5)',
-      values: [claim.identity, claim.paymentId, claim.accountId ?? null, claim.environment, claim.cell],
+      values: [
+        claim.identity,
+        claim.paymentId,
+        claim.accountId ?? null,
+        claim.environment,
+        claim.cell ?? null,
+      ],
     })
     .catch((error: unknown) => {
       throw violatesForeignKey(error) ? unavailable('the account', error) : error;

@@ -10,9 +10,9 @@ import { createSignIn } from '../accounts/sign-in.ts';
 import { createWalletKeys } from '../accounts/wallet-keys.ts';
 import { createWalletLinks } from '../accounts/wallet-links.ts';
 import type { Config } from '../config/config.ts';
+import { openCells } from '../customers/cells.ts';
 import { createWalletSignatures } from '../customers/wallet-signatures.ts';
 import { createPool } from '../db/pool.ts';
-import { DEFAULT_CELL } from '../db/queryable.ts';
 import { createEmbeddedFacilitator } from '../facilitators/embedded.ts';
 import { createEvmChecks } from '../facilitators/evm-checks.ts';
 import { ensurePartitions } from '../ledger/partitions.ts';
@@ -65,7 +65,7 @@ const MAX_CONNECTIONS = 20;
 /** Builds the gateway's parts from the configuration: the one place where implementations are chosen. */
 export function createServices(config: Config, deps: { log: Log; clock: Clock; seams?: Seams }) {
   const { log, clock, seams = {} } = deps;
-  const cells = [DEFAULT_CELL] as const;
+  const { cells } = config;
   const pool = createPool({
     databaseUrl: config.databaseUrl,
     maxConnections: MAX_CONNECTIONS,
@@ -216,6 +216,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
         ...(tempo ? [tempo.network] : []),
       ]);
     }
+    await openCells(pool, cells);
     spending.resume();
     await facilitators.start();
     await agentParts.register();

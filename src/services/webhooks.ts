@@ -18,7 +18,7 @@ export function createWebhookParts(
   config: Config,
   deps: {
     pool: Pool;
-    cells: readonly [CellName, ...CellName[]];
+    cells: readonly CellName[];
     clock: Clock;
     log: Log;
     seams: Seams;

@@ -1,5 +1,5 @@
 import { asGatewayError } from '../db/pg-errors.ts';
-import { DEFAULT_CELL, type Queryable } from '../db/queryable.ts';
+import type { Queryable } from '../db/queryable.ts';
 import { GatewayError } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
 import {
@@ -125,7 +125,6 @@ export function createForeignSettlements(deps: {
       paymentId: newId(),
       accountId: undefined,
       environment,
-      cell: DEFAULT_CELL,
     });
     if (claim.accountId !== undefined) return { kind: 'duplicate', transaction: undefined };
     const opened = { paymentId: claim.paymentId, caller, signed: payment, fromBlock };

@@ -101,6 +101,18 @@ export async function listDeliveries(
   return { deliveries: rows.slice(0, limit).map(toDelivery), hasMore: rows.length > limit };
 }
 
+/** One page out of a page of every cell: ids are in the order of time, whichever cell they are from. */
+export function mergePages(
+  pages: readonly { deliveries: readonly Delivery[]; hasMore: boolean }[],
+  limit: number,
+): { deliveries: Delivery[]; hasMore: boolean } {
+  const all = pages
+    .flatMap(({ deliveries }) => deliveries)
+    .toSorted((x, y) => (x.deliveryId < y.deliveryId ? 1 : -1));
+  const size = Math.max(1, Math.min(limit, MAX_LIMIT));
+  return { deliveries: all.slice(0, size), hasMore: all.length > size || pages.some(page => page.hasMore) };
+}
+
 /** One delivery of an owner's endpoints. */
 export async function findDelivery(
   db: Queryable,

@@ -9,7 +9,7 @@ import type { Outbound } from '../ports/outbound.ts';
 import type { At } from './at.ts';
 import { attemptDelivery } from './attempt.ts';
 import { dropPending, insertDeliveries } from './deliveries.ts';
-import { type DeliveryFilter, findDelivery, listDeliveries } from './delivery-log.ts';
+import { type DeliveryFilter, findDelivery, listDeliveries, mergePages } from './delivery-log.ts';
 import {
   deleteEndpoint,
   type EndpointOwner,
@@ -101,8 +101,7 @@ export interface Webhooks {
 
 export interface WebhooksDeps {
   db: Pool;
-  /** The operator reads the deliveries of the first one. */
-  cells: readonly [CellName, ...CellName[]];
+  cells: readonly CellName[];
   outbound: Outbound;
   sealer: Sealer;
   clock: Clock;
@@ -115,7 +114,8 @@ const SECRET_OVERLAP_HOURS = 24;
 
 export function createWebhooks(deps: WebhooksDeps): Webhooks {
   const { db, outbound, sealer } = deps;
-  const cellOf = (owner: EndpointOwner) => (owner.kind === 'operator' ? deps.cells[0] : owner.cell);
+  /** Deliveries lie beside their events: those of an account in its cell, the operator's in every one. */
+  const cellsOf = (owner: EndpointOwner) => (owner.kind === 'operator' ? deps.cells : [owner.cell]);
 
   async function register(owner: EndpointOwner, { url, events, verify }: NewEndpoint): Promise<Registration> {
     const refused = await outbound.check(url);
@@ -170,13 +170,19 @@ export function createWebhooks(deps: WebhooksDeps): Webhooks {
       (webhookId !== undefined && endpointId === undefined) ||
       (before !== undefined && beforeId === undefined);
     if (isOfNothing) return { deliveries: [], hasMore: false };
-    const page = await listDeliveries(db, cellOf(owner), owner, { ...rest, endpointId, before: beforeId });
+    const order = { ...rest, endpointId, before: beforeId };
+    const pages = await Promise.all(cellsOf(owner).map(cell => listDeliveries(db, cell, owner, order)));
+    const page = mergePages(pages, rest.limit);
     return { deliveries: page.deliveries.map(viewDelivery), hasMore: page.hasMore };
   }
 
   async function find(owner: EndpointOwner, id: string) {
     const deliveryId = parsePublicId('delivery', id);
-    return deliveryId === undefined ? undefined : findDelivery(db, cellOf(owner), owner, deliveryId);
+    for (const cell of deliveryId === undefined ? [] : cellsOf(owner)) {
+      const found = await findDelivery(db, cell, owner, deliveryId ?? '');
+      if (found) return { ...found, cell };
+    }
+    return undefined;
   }
 
   async function replay(owner: EndpointOwner, id: string): Promise<Replay> {
@@ -188,17 +194,17 @@ export function createWebhooks(deps: WebhooksDeps): Webhooks {
     if (!endpoint.active) return { kind: 'invalid_url', message: 'the webhook is not active' };
     const refused = await outbound.check(endpoint.url);
     if (refused) return { kind: 'invalid_url', message: refused.message };
-    const { eventId, deliveryId: replayOf } = original;
+    const { eventId, deliveryId: replayOf, cell } = original;
     // Whoever asks for a replay waits for it: at once, also where the schedule begins with a wait.
     const again = { deliveryId: newId(), eventId, endpoint, replayOf, waitMs: 0 };
     try {
-      await insertDeliveries(db, cellOf(owner), [again], deps.at?.());
+      await insertDeliveries(db, cell, [again], deps.at?.());
     } catch (error) {
       // The event has just become too old and is deleted, with this log entry.
       if (violatesForeignKey(error, 'webhook_delivery_event_fkey')) return { kind: 'not_found' };
       throw error;
     }
-    const delivery = await findDelivery(db, cellOf(owner), owner, again.deliveryId);
+    const delivery = await findDelivery(db, cell, owner, again.deliveryId);
     return delivery ? { kind: 'replayed', delivery: viewDelivery(delivery) } : { kind: 'not_found' };
   }
 

@@ -4,7 +4,7 @@ import { openAccount } from '../../src/ledger/accounts.ts';
 import { readBalance } from '../../src/ledger/balances.ts';
 import { createBatcher } from '../../src/ledger/batcher.ts';
 import { addGrant } from '../../src/ledger/grants.ts';
-import { applyOperations } from '../../src/ledger/spending.ts';
+import { applyOperations, type SpendingOperation, type SpendingResult } from '../../src/ledger/spending.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { expectAllBooked, ORDERS, spawnLoad } from './load-children.ts';
 import {
@@ -63,24 +63,37 @@ describe.each(CELLS)('%s', cell => {
     expect((await readBalance(database.pool, cell, accountId))?.postedNanoUsd).toBe(493n);
   });
 
-  it('serves 64 writers over 10,000 accounts through the batcher', async () => {
+  const writers: Record<string, () => (operation: SpendingOperation) => Promise<SpendingResult | undefined>> =
+    {
+      'through the batcher': () => createBatcher({ db: database.pool, cell }).submit,
+      'with connections of their own': () => async operation => {
+        const [result] = await applyOperations(crowd, cell, [operation]);
+        return result;
+      },
+    };
+
+  it.each(Object.entries(writers))('serves 64 writers over 10,000 accounts %s', async (_, open) => {
     await openMany(database.pool, cell, 10_000, 5n);
-    const batcher = createBatcher({ db: database.pool, cell });
+    const total = async () => {
+      const { rows } = await database.pool.query<{ posted: string }>(
+        `SELECT sum(posted) AS posted FROM "${cell}".account WHERE account_id <= 10000`,
+      );
+      return BigInt(rows[0]?.posted ?? '0');
+    };
+    const before = await total();
+    const perform = open();
     let applied = 0n;
     await Promise.all(
       Array.from({ length: WRITERS }, async () => {
         for (let i = 0; i < 100; i += 1) {
           const accountId = BigInt(1 + Math.floor(Math.random() * 10_000));
-          const result = await batcher.submit({ kind: 'debit', accountId, id: newId(), amountNanoUsd: 2n });
-          expect(['applied', 'insufficient']).toContain(result.status);
-          if (result.status === 'applied') applied += 2n;
+          const result = await perform({ kind: 'debit', accountId, id: newId(), amountNanoUsd: 2n });
+          expect(['applied', 'insufficient']).toContain(result?.status);
+          if (result?.status === 'applied') applied += 2n;
         }
       }),
     );
-    const { rows } = await database.pool.query<{ posted: string }>(
-      `SELECT sum(posted) AS posted FROM "${cell}".account WHERE account_id <= 10000`,
-    );
-    expect(BigInt(rows[0]?.posted ?? '0')).toBe(50_000n - applied);
+    expect(await total()).toBe(before - applied);
     await expectSoundBooks(database.pool, cell);
   });
 });

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openAccount } from '../../src/ledger/accounts.ts';
 import { readBalance, readBalanceAt } from '../../src/ledger/balances.ts';
 import { createBatcher } from '../../src/ledger/batcher.ts';
-import { createCellRouter, singleCell } from '../../src/ledger/cells.ts';
 import { credit } from '../../src/ledger/grants.ts';
 import { detachMonth, ensurePartitions } from '../../src/ledger/partitions.ts';
 import { reconcileLedger, verifySeals } from '../../src/ledger/reconcile.ts';
@@ -228,28 +227,4 @@ describe.each(CELLS)('%s', cell => {
       client.release();
     }
   }
-});
-
-describe('the router of cells', () => {
-  it('asks once per account and forgets on demand', async () => {
-    const asked: bigint[] = [];
-    const router = createCellRouter({
-      maxCached: 2,
-      lookUp: accountId => {
-        asked.push(accountId);
-        return Promise.resolve(accountId === 404n ? undefined : CELLS[Number(accountId % 2n)]);
-      },
-    });
-    expect(await router.cellOf(2n)).toBe(CELLS[0]);
-    expect(await router.cellOf(3n)).toBe(CELLS[1]);
-    await router.cellOf(2n);
-    expect(asked).toEqual([2n, 3n]);
-    router.forget(2n);
-    await router.cellOf(2n);
-    await router.cellOf(5n);
-    await router.cellOf(3n);
-    expect(asked).toEqual([2n, 3n, 2n, 5n, 3n]);
-    expect(await router.cellOf(404n)).toBeUndefined();
-    expect(await singleCell(CELLS[0]).cellOf(1n)).toBe(CELLS[0]);
-  });
 });

@@ -3,7 +3,7 @@ import type { CellName, Queryable } from '../../src/db/queryable.ts';
 import { createBatcher } from '../../src/ledger/batcher.ts';
 import type { SpendingOperation } from '../../src/ledger/spending.ts';
 import { isDone } from '../../src/ledger/status.ts';
-import { sleep } from '../../src/lib/deadline.ts';
+import { DeadlineError, sleep, withDeadline } from '../../src/lib/deadline.ts';
 import { GatewayError } from '../../src/lib/errors.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { type LoadOrder, ordersAround } from './load-orders.ts';
@@ -21,6 +21,9 @@ export interface LoadOptions {
 
 /** SQLSTATEs and messages of failed calls, by how often they came. */
 export type Failures = Record<string, number>;
+
+/** A pool that is closed under its callers answers those that wait for a connection never. */
+const ORDER_TIMEOUT_MS = 5_000;
 
 /**
  * Debits, holds with captures or releases, and repetitions, as fast as they are answered, over two lanes; and beside
@@ -58,13 +61,13 @@ export async function runLoad(options: LoadOptions): Promise<Failures> {
   async function correct(order: LoadOrder): Promise<void> {
     for (;;) {
       try {
-        const { status } = await order.send(options.db);
+        const { status } = await withDeadline('an order', ORDER_TIMEOUT_MS, order.send(options.db));
         if (!isDone(status)) throw new Error(`${order.kind}: ${status}`);
         options.onDone(order);
         return;
       } catch (error) {
         note(error);
-        if (!isConnectionLoss(error)) throw error;
+        if (!isConnectionLoss(error) && !(error instanceof DeadlineError)) throw error;
         await sleep(25);
       }
     }

@@ -32,18 +32,23 @@ describe.each(CELLS)('%s', cell => {
   });
 });
 
-it.each([1, 10_000])('runs four processes on %i accounts for 5 s without a failed call', async accounts => {
-  const own = await createLedgerDatabase();
-  try {
-    await openMany(own.pool, CELLS[0], accounts, 1_000_000_000n);
-    const load = { accounts, inFlight: 64, durationMs: 5_000 };
-    const runs = await Promise.all([1, 2, 3, 4].map(() => spawnLoad(own.databaseUrl, CELLS[0], load)));
-    expect(runs.map(run => run.failures)).toEqual([{}, {}, {}, {}]);
-    await expectSoundBooks(own.pool, CELLS[0]);
-  } finally {
-    await own.close();
-  }
-});
+const SPREADS = CELLS.flatMap(cell => [1, 10_000].map(accounts => [cell, accounts] as const));
+
+it.each(SPREADS)(
+  '%s: four processes on %i accounts for 5 s without a failed call',
+  async (cell, accounts) => {
+    const own = await createLedgerDatabase();
+    try {
+      await openMany(own.pool, cell, accounts, 1_000_000_000n);
+      const load = { accounts, inFlight: 64, durationMs: 5_000 };
+      const runs = await Promise.all([1, 2, 3, 4].map(() => spawnLoad(own.databaseUrl, cell, load)));
+      expect(runs.map(run => run.failures)).toEqual([{}, {}, {}, {}]);
+      await expectSoundBooks(own.pool, cell);
+    } finally {
+      await own.close();
+    }
+  },
+);
 
 it.each(CELLS)('%s loses nothing when PostgreSQL is killed five times under load', async cell => {
   await expect(surviveDatabaseKills(5, cell)).resolves.toBeUndefined();

@@ -4,6 +4,8 @@ import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { inject } from 'vitest';
 import { buildApp } from '../../src/app.ts';
 import { type Config, loadConfig } from '../../src/config/config.ts';
+import { migrate } from '../../src/db/migrate.ts';
+import { cellName } from '../../src/db/queryable.ts';
 import { createLog } from '../../src/http/log.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import type { Seams } from '../../src/services/seams.ts';
@@ -34,6 +36,9 @@ export interface TestGatewayOptions {
 /** Settings of a fresh gateway: its own database, receiver and gas key. */
 export async function prepareGateway(settings: Record<string, string> = {}) {
   const database = await createTestDatabase();
+  // The template has one cell.
+  const cells = settings['CELLS']?.split(',').map(cellName);
+  if (cells) await migrate({ databaseUrl: database.databaseUrl, cells });
   const gasKey = generatePrivateKey();
   await fundGas(privateKeyToAddress(gasKey));
   const env: Record<string, string> = {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeConfig, loadConfig } from '../../../src/config/config.ts';
+import { requireDatabase } from '../../../src/config/database.ts';
 import { ConfigError, requireSetting } from '../../../src/config/read.ts';
 import { newSvmKey } from '../../support/svm-key.ts';
 import { SOLANA } from '../../support/svm-transaction.ts';
@@ -77,6 +78,23 @@ describe('the configuration', () => {
     });
     expect(JSON.stringify(describeConfig(config)['confirmations'])).toBe(CONFIRMATIONS);
   });
+
+  it('takes cells in the order of their list, each once', () => {
+    expect(loadConfig('serve', GOOD).cells).toEqual(['cell_0']);
+    const CELLS = ' cell_1,cell_0, cell_1 ';
+    expect(loadConfig('serve', { ...GOOD, CELLS }).cells).toEqual(['cell_1', 'cell_0']);
+    expect(requireDatabase({ ...GOOD, CELLS }).cells).toEqual(['cell_1', 'cell_0']);
+  });
+
+  it.each(['directory', 'public', 'pg_temp', 'information_schema', 'Cell', 'a b', 'a"b', '1st', ','])(
+    'refuses %s as the name of a cell',
+    CELLS => {
+      const problem = expect.stringMatching(/^CELLS/);
+      const problems = problemsOf('serve', { ...GOOD, CELLS });
+      expect([problems[0], problems.every(each => each.startsWith('CELLS'))]).toEqual([problem, true]);
+      expect(() => requireDatabase({ ...GOOD, CELLS })).toThrow(ConfigError);
+    },
+  );
 
   it.each(['1', '{}', '{"eip155:8453":{"1000":1}}', '{"base":{"0":1}}', '{"eip155:8453":{"0":"many"}}'])(
     'refuses confirmations that leave an amount open or unclear: %s',
