@@ -57,7 +57,8 @@ export async function listTransfers(
       page.beforeSeq ?? null,
       page.includeZeroAmounts ?? false,
       limit + 1,
-      Math.max(0, page.offset ?? 0),
+      // Beyond it no number is exact, and no account has as many rows.
+      Math.max(0, Math.min(page.offset ?? 0, Number.MAX_SAFE_INTEGER)),
     ],
   });
   return { transfers: rows.slice(0, limit).map(toLine), hasMore: rows.length > limit };

@@ -9,6 +9,7 @@ import { newId } from '../../../src/lib/ids.ts';
 import { localChain, mintUsdc } from '../../support/chain.ts';
 import { startGateway, type TestGateway } from '../../support/gateway.ts';
 import { paymentHeader, signPayment } from '../../support/payment.ts';
+import { SOLANA, solanaHeader, solanaMessage, solanaWallet } from '../../unit/siwx/signed-proof.ts';
 
 const owner = privateKeyToAccount(generatePrivateKey());
 const stranger = privateKeyToAccount(generatePrivateKey());
@@ -49,9 +50,14 @@ afterAll(async () => {
 });
 
 /** A proof of the contract wallet: its owner signs, behind the mark byte that the contract wants. */
-async function proof({ signer = owner, mark = '01', address = wallet } = {}): Promise<string> {
+async function proof({
+  signer = owner,
+  mark = '01',
+  address = wallet,
+  statement = '',
+} = {}): Promise<string> {
   const message = [
-    `127.0.0.1:4020 wants you to sign in with your Ethereum account:\n${address}\n\n`,
+    `127.0.0.1:4020 wants you to sign in with your Ethereum account:\n${address}\n\n${statement && `${statement}\n`}`,
     `URI: http://127.0.0.1:4020\nVersion: 1\nChain ID: 8453\nNonce: ${newId().replaceAll('-', '')}`,
     `Issued At: ${new Date().toISOString()}`,
   ].join('\n');
@@ -111,6 +117,46 @@ describe('a wallet that is a contract', () => {
     const count = (status: number) => answers.filter(answer => answer.statusCode === status).length;
     expect(calls).toBe(32);
     expect([count(401), count(503)]).toEqual([32, 8]);
+  });
+});
+
+describe('linking with a wallet that is a contract', () => {
+  const SOLANA_WALLET = solanaWallet(77);
+  const [contractId, solanaId] = [`eip155:8453:${wallet}`, `${SOLANA}:${SOLANA_WALLET.address}`];
+
+  function solanaProof(statement: string): string {
+    const issuedAt = new Date().toISOString();
+    const lines = { domain: '127.0.0.1:4020', statement, nonce: newId().replaceAll('-', ''), issuedAt };
+    const message = solanaMessage(SOLANA_WALLET, { ...lines, expirationTime: undefined });
+    return solanaHeader(SOLANA_WALLET, message);
+  }
+  const linkWith = (contractProof: string) =>
+    gateway.app.inject({
+      method: 'POST',
+      url: '/wallets/link',
+      payload: { proofs: [contractProof, solanaProof(`Link with ${contractId}`)] },
+    });
+
+  it('needs the contract’s own agreement, and its node', async () => {
+    const statement = `Link with ${solanaId}`;
+    const forged = await linkWith(await proof({ signer: stranger, statement }));
+    expect([forged.statusCode, forged.json()]).toMatchObject([
+      401,
+      { details: { reason: 'INVALID_SIGNATURE' } },
+    ]);
+    const intended = await proof({ statement });
+    isNodeDown = true;
+    expect((await linkWith(intended)).statusCode).toBe(503);
+    isNodeDown = false;
+    const linked = await linkWith(intended);
+    expect(linked.statusCode).toBe(200);
+    expect(linked.json()).toEqual({ wallets: [contractId.toLowerCase(), solanaId] });
+    const balance = await gateway.app.inject({
+      url: `/api/v1/x402/balance/${SOLANA_WALLET.address}`,
+      headers: { 'sign-in-with-x': solanaProof('Sign in') },
+    });
+    // What the contract wallet paid in the first test.
+    expect(balance.json()).toMatchObject({ data: { balanceUsd: 7 } });
   });
 });
 

@@ -94,7 +94,12 @@ describe("a wallet's statement", () => {
       expect(page.transactions).toEqual([expected]);
       expect(page.pagination).toEqual({ limit: 1, offset, hasMore: offset < 2 });
     }
-    expect(await read('?offset=3')).toMatchObject({ transactions: [], pagination: { hasMore: false } });
+    for (const offset of ['3', '1000001', '9007199254740993', `1${'0'.repeat(30)}`]) {
+      expect(await read(`?offset=${offset}`)).toMatchObject({
+        transactions: [],
+        pagination: { offset: Number(offset), hasMore: false },
+      });
+    }
   });
 });
 
