@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import path from 'node:path';
 import { promisify } from 'node:util';
 import type { PrivateKeyAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,10 +7,10 @@ import { DEFAULT_CELL } from '../../src/db/queryable.ts';
 import { reconcileLedger } from '../../src/ledger/reconcile.ts';
 import { sealNew } from '../../src/ledger/seals.ts';
 import { newId } from '../../src/lib/ids.ts';
+import { cliProgram } from '../support/cli.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { createPayer, paymentHeader, signPayment } from '../support/payment.ts';
 
-const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
 const run = promisify(execFile);
 const SIGNED = ['--actor', 'alice', '--reason', 'ticket 7'];
 const NANO_USD = 1_000_000_000n;
@@ -39,7 +38,7 @@ afterAll(() => gateway.stop());
 // oxlint-disable-next-line typescript/no-explicit-any
 async function command(...args: string[]): Promise<{ code: number; output: any; said: string }> {
   const env = { PATH: process.env['PATH'], DATABASE_URL: gateway.config.databaseUrl };
-  const { code, stdout, stderr } = await run(process.execPath, ['--import', 'tsx', CLI, ...args], {
+  const { code, stdout, stderr } = await run(process.execPath, [cliProgram(), ...args], {
     env,
   }).then(
     result => ({ code: 0, ...result }),

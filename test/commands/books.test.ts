@@ -1,14 +1,13 @@
 import { execFile } from 'node:child_process';
-import path from 'node:path';
 import { promisify } from 'node:util';
 import { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULT_CELL } from '../../src/db/queryable.ts';
 import { sealWindow } from '../../src/ledger/seals.ts';
+import { cliProgram } from '../support/cli.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { createPayer, paymentHeader, signPayment } from '../support/payment.ts';
 
-const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
 const run = promisify(execFile);
 
 let gateway: TestGateway;
@@ -39,7 +38,7 @@ async function command(
   ...args: string[]
 ): Promise<{ code: number; output: Record<string, unknown> | string }> {
   const env = { PATH: process.env['PATH'], DATABASE_URL: gateway.config.databaseUrl };
-  const result = await run(process.execPath, ['--import', 'tsx', CLI, ...args], { env }).then(
+  const result = await run(process.execPath, [cliProgram(), ...args], { env }).then(
     ({ stdout }) => ({ code: 0, stdout }),
     (error: { code: number; stdout: string }) => error,
   );

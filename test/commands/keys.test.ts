@@ -1,13 +1,12 @@
 import { execFile } from 'node:child_process';
-import path from 'node:path';
 import { promisify } from 'node:util';
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { keys as keysCommand } from '../../src/commands/keys.ts';
 import { resolveWallet } from '../../src/customers/customers.ts';
+import { cliProgram } from '../support/cli.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 
-const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
 const BASE = 'eip155:8453';
 
 let gateway: TestGateway;
@@ -213,7 +212,7 @@ describe('topup-gateway keys', () => {
 
   it('is a command', async () => {
     const env = { PATH: process.env['PATH'], DATABASE_URL: gateway.config.databaseUrl };
-    const call = promisify(execFile)(process.execPath, ['--import', 'tsx', CLI, 'keys', 'list'], { env });
+    const call = promisify(execFile)(process.execPath, [cliProgram(), 'keys', 'list'], { env });
     expect(JSON.parse((await call).stdout)).toEqual({ keys: [], hasMore: false });
   });
 });

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import path from 'node:path';
 import { promisify } from 'node:util';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -10,6 +9,7 @@ import { DEFAULT_CELL } from '../../src/db/queryable.ts';
 import { encodeBase64Json } from '../../src/lib/base64.ts';
 import { newId } from '../../src/lib/ids.ts';
 import { claimPayment } from '../../src/payments/payment-claim.ts';
+import { cliProgram } from '../support/cli.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { createPayer, paymentHeader, signPayment } from '../support/payment.ts';
 import { HOST, signInProof } from '../support/sign-in.ts';
@@ -263,11 +263,9 @@ describe('live and test wallets', () => {
 });
 
 describe('topup-gateway accounts', () => {
-  const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
-
   async function accounts(...args: string[]) {
     const env = { PATH: process.env['PATH'], DATABASE_URL: gateway.config.databaseUrl };
-    const ended = await promisify(execFile)(process.execPath, ['--import', 'tsx', CLI, 'accounts', ...args], {
+    const ended = await promisify(execFile)(process.execPath, [cliProgram(), 'accounts', ...args], {
       env,
     }).then(
       ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),

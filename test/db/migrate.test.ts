@@ -8,9 +8,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { emptyDatabase, type MigrateOptions, migrate, readMigrationState } from '../../src/db/migrate.ts';
 import { MIGRATIONS_ROOT } from '../../src/db/migration-files.ts';
 import { cellName, DEFAULT_CELL } from '../../src/db/queryable.ts';
+import { cliProgram } from '../support/cli.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
-const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
 const run = promisify(execFile);
 
 const SAME = { missing: [], changed: [], late: [], gone: [] };
@@ -115,7 +115,7 @@ describe('a database that other files have migrated', () => {
   ])('is refused by $args in a sentence', async ({ args, code, stream }) => {
     await execute("UPDATE cell_0.migration_checksum SET sha256 = 'another' WHERE name = '0004_ledger_apply'");
     const env = { PATH: process.env['PATH'], DATABASE_URL: database.databaseUrl, ...SETTINGS };
-    const failure = await run(process.execPath, ['--import', 'tsx', CLI, ...args], { env }).catch(
+    const failure = await run(process.execPath, [cliProgram(), ...args], { env }).catch(
       (error: { code: number; stdout: string; stderr: string }) => error,
     );
     expect(failure).toMatchObject({ code, [stream]: expect.stringContaining(SENTENCE) });
@@ -125,7 +125,7 @@ describe('a database that other files have migrated', () => {
   it('is refused by serve while a migration has yet to run', async () => {
     await execute('DELETE FROM cell_0.migration WHERE name = (SELECT max(name) FROM cell_0.migration)');
     const env = { PATH: process.env['PATH'], DATABASE_URL: database.databaseUrl, ...SETTINGS };
-    await expect(run(process.execPath, ['--import', 'tsx', CLI, 'serve'], { env })).rejects.toMatchObject({
+    await expect(run(process.execPath, [cliProgram(), 'serve'], { env })).rejects.toMatchObject({
       code: 2,
       stderr: expect.stringMatching(/has not run in schema cell_0: topup-gateway migrate/),
     });

@@ -5,14 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Seams } from '../../src/services/seams.ts';
 import { localChain, usdcTransfersTo } from '../support/chain.ts';
+import { cliProgram } from '../support/cli.ts';
 import { startFacilitator, type TestFacilitator } from '../support/facilitator.ts';
 import type { FacilitatorFault } from '../support/facilitator-faults.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { createPayer, paymentHeader, type SignedPayment, signPayment } from '../support/payment.ts';
 
 const seams: Seams = { settleWaitMs: 800, settleTimeoutMs: 700, reconcileEveryMs: 100 };
-
-const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
 
 /** Nobody listens there: the port is reserved. */
 const NOBODY = 'http://127.0.0.1:2';
@@ -74,7 +73,7 @@ async function runCommand(
   on: TestGateway,
   args: string[],
 ): Promise<{ code: number | null; output: unknown }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', CLI, ...args], {
+  const child = spawn(process.execPath, [cliProgram(), ...args], {
     env: { PATH: process.env['PATH'], ...on.env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import path from 'node:path';
 import { promisify } from 'node:util';
 import { encodeFunctionData, erc20Abi } from 'viem';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -8,6 +7,7 @@ import { unavailable } from '../../src/lib/errors.ts';
 import type { EvmClient } from '../../src/ports/evm-client.ts';
 import { judge } from '../../src/topups/reconciliation.ts';
 import { localChain, sendAsPayer } from '../support/chain.ts';
+import { cliProgram } from '../support/cli.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import {
   BASE_USDC,
@@ -17,7 +17,6 @@ import {
   signPayment,
 } from '../support/payment.ts';
 
-const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
 const run = promisify(execFile);
 const NEVER_MS = 3_600_000;
 
@@ -85,7 +84,7 @@ async function makeFinal(): Promise<void> {
 
 async function command(args: string[], env: Record<string, string> = {}) {
   const all = { PATH: process.env['PATH'], ...gateway.env, ...env };
-  const result = await run(process.execPath, ['--import', 'tsx', CLI, 'reconcile', ...args], {
+  const result = await run(process.execPath, [cliProgram(), 'reconcile', ...args], {
     env: all,
   }).then(
     ({ stdout }) => ({ code: 0, stdout }),

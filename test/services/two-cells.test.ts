@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import path from 'node:path';
 import { promisify } from 'node:util';
 import type { PrivateKeyAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,11 +7,11 @@ import { migrate } from '../../src/db/migrate.ts';
 import { cellName, DEFAULT_CELL } from '../../src/db/queryable.ts';
 import { readBalance } from '../../src/ledger/balances.ts';
 import { newId } from '../../src/lib/ids.ts';
+import { cliProgram } from '../support/cli.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { createPayer, paymentHeader, signPayment } from '../support/payment.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 
-const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
 const run = promisify(execFile);
 const CELLS = [DEFAULT_CELL, cellName('cell_1')] as const;
 const USD = 1_000_000n;
@@ -55,7 +54,7 @@ async function customerOf(payer: PrivateKeyAccount): Promise<Customer> {
 
 async function command(cells: string, ...args: string[]) {
   const env = { PATH: process.env['PATH'], DATABASE_URL: gateway.config.databaseUrl, CELLS: cells };
-  const result = await run(process.execPath, ['--import', 'tsx', CLI, ...args], { env }).then(
+  const result = await run(process.execPath, [cliProgram(), ...args], { env }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     (error: { code: number; stdout: string; stderr: string }) => error,
   );

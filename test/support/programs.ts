@@ -12,8 +12,13 @@ const NOT_BUNDLED = ['secp256k1', 'pg-native', 'fastify', 'pino', '@fastify/swag
 /** Packages of the older kind load others when they run. */
 const REQUIRE = `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);`;
 
-/** Programs that tests start as processes, by the names of their sources in this folder. */
-const PROGRAMS = ['crash-gateway', 'facilitator-process'] as const;
+/** Programs that tests start as processes, and their sources. */
+const PROGRAMS = {
+  'crash-gateway': path.join(SUPPORT, 'crash-gateway.ts'),
+  'facilitator-process': path.join(SUPPORT, 'facilitator-process.ts'),
+  // All commands but dev, which loads files beside its sources.
+  cli: path.resolve(SUPPORT, '../../src/cli.ts'),
+};
 
 /**
  * Bundles the programs that tests start again and again: one that loads its thousand source files one by one takes
@@ -24,7 +29,7 @@ export async function buildPrograms(): Promise<{ folder: string; remove(): Promi
   await mkdir(BUNDLES, { recursive: true });
   const folder = await mkdtemp(path.join(BUNDLES, 'programs-'));
   await build({
-    entryPoints: PROGRAMS.map(name => path.join(SUPPORT, `${name}.ts`)),
+    entryPoints: PROGRAMS,
     outdir: folder,
     outExtension: { '.js': '.mjs' },
     bundle: true,

@@ -1,8 +1,7 @@
 import { execFile } from 'node:child_process';
-import path from 'node:path';
 import { promisify } from 'node:util';
+import { cliProgram } from './cli.ts';
 
-const CLI = path.resolve(import.meta.dirname, '../../src/cli.ts');
 const run = promisify(execFile);
 
 interface Ended {
@@ -14,7 +13,7 @@ interface Ended {
 /** `topup-gateway topup` in a process of its own, without a terminal; the result is parsed where it is JSON. */
 export async function runTopup(args: string[], env: Record<string, string> = {}) {
   const options = { env: { PATH: process.env['PATH'], ...env } };
-  const ended = await run(process.execPath, ['--import', 'tsx', CLI, 'topup', ...args], options).then(
+  const ended = await run(process.execPath, [cliProgram(), 'topup', ...args], options).then(
     ({ stdout, stderr }): Ended => ({ code: 0, stdout, stderr }),
     (error: Ended) => error,
   );
