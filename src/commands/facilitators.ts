@@ -1,6 +1,5 @@
 import { loadConfig } from '../config/config.ts';
 import { createPool } from '../db/pool.ts';
-import { DEFAULT_CELL } from '../db/queryable.ts';
 import { createFacilitatorStore } from '../payments/facilitator-store.ts';
 import type { FacilitatorStore, StoredFacilitator } from '../ports/facilitator-store.ts';
 import { EXIT, print, table } from './output.ts';
@@ -28,7 +27,7 @@ export async function facilitators(args: string[]): Promise<void> {
     onError: () => undefined,
   });
   try {
-    const store = createFacilitatorStore(pool, [DEFAULT_CELL]);
+    const store = createFacilitatorStore(pool, config.cells);
     if (name === undefined) await list(args, store, config.facilitators);
     else await trust(args, store, name);
   } finally {
