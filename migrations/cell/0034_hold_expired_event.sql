@@ -68,7 +68,8 @@ BEGIN
     SELECT gen_random_uuid(), n.account_id, n.environment, 'hold.expired',
       jsonb_build_object('holdId', n.id, 'amountNanoUsd', n.amount::text, 'expiredAt', n.expires_at)
     FROM numbered n
-    WHERE NOT EXISTS (SELECT FROM topup t WHERE t.topup_id = n.id AND t.account_id = n.account_id)
+    -- One key at a time: the planner may read the whole table for NOT EXISTS.
+    WHERE (SELECT t.topup_id FROM topup t WHERE t.account_id = n.account_id AND t.topup_id = n.id) IS NULL
   ), per_account AS (
     SELECT account_id, sum(hold_amount) AS amount, count(*) AS holds FROM booked GROUP BY account_id
   ), updated AS (

@@ -1,6 +1,6 @@
 import { decodeFunctionData, type Hex, parseAbi } from 'viem';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { findWallet } from '../../../src/customers/customers.ts';
+import { findAgent } from '../../../src/customers/agent-customers.ts';
 import { decodeBase64Json } from '../../../src/lib/base64.ts';
 import { localChain, usdcBalance } from '../../support/chain.ts';
 import { startGateway } from '../../support/gateway.ts';
@@ -246,8 +246,8 @@ describe('a payment', () => {
     const other = await subscribe(gateway, thief);
     const payment = await sign(gateway, friend, 20.5);
     const network = 'eip155:8453';
-    const customer = await findWallet(gateway.sql, { environment: 'live', network, address: owner.address });
-    await leaveClaim(gateway.sql, payment, customer ?? expect.unreachable());
+    const agent = await findAgent(gateway.sql, { environment: 'live', network, address: owner.address });
+    await leaveClaim(gateway.sql, payment, agent ?? expect.unreachable());
     await sendByStranger(payment);
     const topUp = (agent: string) => call(gateway, `/top-up?agent_id=${agent}&amount_usd=20.5`, { payment });
     expect(await topUp(other.agentId)).toMatchObject({ status: 409, body: { error: 'payment_conflict' } });
