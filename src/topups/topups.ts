@@ -112,7 +112,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     if (proof.kind === 'transferred') return acceptPublic(request, network, fromBlock);
     // One node says that it is used, and the next, which lags behind, that it is not: its money may be with us.
     if (proof.kind === 'unknown' && !proof.used) throw unavailable('a node that has seen the payment');
-    const found = proof.kind === 'impossible' ? proof.reason : 'used too long ago to be found';
+    const found = proof.kind === 'impossible' ? proof.reason : 'its money was not found here';
     return {
       kind: 'refused',
       reason,

@@ -4,7 +4,7 @@ import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeBase64Json } from '../../src/lib/base64.ts';
 import { transferCallData } from '../../src/lib/eip3009.ts';
-import { sendAsPayer, usdcBalance } from '../support/chain.ts';
+import { localChain, sendAsPayer, usdcBalance } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import {
   BASE_USDC,
@@ -106,6 +106,8 @@ describe('a payment that is not good', () => {
         args: [payer.address, payment.authorization.nonce, cancellation],
       }),
     );
+    // A cancellation counts once no reorganisation can undo it.
+    await localChain().mine({ blocks: 4 });
     const answer = await present(paymentHeader(payment));
     expect(answer.statusCode).toBe(400);
     expect(answer.json()).toMatchObject({
