@@ -246,8 +246,8 @@ describe('a payment', () => {
     const other = await subscribe(gateway, thief);
     const payment = await sign(gateway, friend, 20.5);
     const network = 'eip155:8453';
-    const agent = await findAgent(gateway.sql, { environment: 'live', network, address: owner.address });
-    await leaveClaim(gateway.sql, payment, agent ?? expect.unreachable());
+    const claimant = await findAgent(gateway.sql, { environment: 'live', network, address: owner.address });
+    await leaveClaim(gateway.sql, payment, claimant ?? expect.unreachable());
     await sendByStranger(payment);
     const topUp = (agent: string) => call(gateway, `/top-up?agent_id=${agent}&amount_usd=20.5`, { payment });
     expect(await topUp(other.agentId)).toMatchObject({ status: 409, body: { error: 'payment_conflict' } });
