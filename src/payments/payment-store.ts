@@ -227,17 +227,18 @@ export async function moveToFacilitator(
 /**
  * Ends an open payment that the chain proves can not, or did not, move money. One that was reverted is looked
  * at once more at `recheckAt`, because its authorization stays good until it expires and anybody may send it.
+ * @param failure.saidSettled its facilitator said that the money moved
  */
 export async function failPayment(
   db: Queryable,
   cell: CellName,
   paymentId: string,
-  failure: { reason: string; recheckAt: Date; transaction?: string },
+  failure: { reason: string; recheckAt: Date; saidSettled: boolean; transaction?: string },
 ): Promise<void> {
   await db.query({
     name: `${cell}.fail_payment`,
-    text: `SELECT "${cell}".fail_payment($1, $2, $3, $4)`,
-    values: [paymentId, failure.reason, failure.transaction ?? null, failure.recheckAt],
+    text: `SELECT "${cell}".fail_payment($1, $2, $3, $4, $5)`,
+    values: [paymentId, failure.reason, failure.transaction ?? null, failure.recheckAt, failure.saidSettled],
   });
 }
 
