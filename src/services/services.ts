@@ -13,6 +13,7 @@ import type { Config } from '../config/config.ts';
 import { openCells } from '../customers/cells.ts';
 import { createWalletSignatures } from '../customers/wallet-signatures.ts';
 import { createPool } from '../db/pool.ts';
+import { repeatStatements } from '../db/repeat.ts';
 import { createEmbeddedFacilitator } from '../facilitators/embedded.ts';
 import { createEvmChecks } from '../facilitators/evm-checks.ts';
 import { ensurePartitions } from '../ledger/partitions.ts';
@@ -66,11 +67,13 @@ const MAX_CONNECTIONS = 20;
 export function createServices(config: Config, deps: { log: Log; clock: Clock; seams?: Seams }) {
   const { log, clock, seams = {} } = deps;
   const { cells } = config;
-  const pool = createPool({
-    databaseUrl: config.databaseUrl,
-    maxConnections: MAX_CONNECTIONS,
-    onError: error => log.error({ err: error }, 'idle database connection broke'),
-  });
+  const pool = repeatStatements(
+    createPool({
+      databaseUrl: config.databaseUrl,
+      maxConnections: MAX_CONNECTIONS,
+      onError: error => log.error({ err: error }, 'idle database connection broke'),
+    }),
+  );
   const { spending, close: closeSpending } = createSpending({
     databaseUrl: config.databaseUrl,
     cellCount: cells.length,
