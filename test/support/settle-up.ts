@@ -50,8 +50,7 @@ export const isOpen = ({ state }: Pick<StoredPayment, 'state'>): boolean =>
   state === 'settling' || state === 'pending';
 
 const LOOK_EVERY_MS = 300;
-/** One that could not be asked at once is asked again after a minute. */
-const KNOWN_TIMEOUT_MS = 100_000;
+const KNOWN_TIMEOUT_MS = 40_000;
 const POLL_MS = 50;
 
 /**
