@@ -14,6 +14,7 @@ import type { Environment } from '../ports/environment.ts';
 import type { Facilitator, VerifyResult } from '../ports/facilitator.ts';
 import type { ExactPayment } from '../ports/payment.ts';
 import { type ForeignFinish, ofPayment } from './foreign-finish.ts';
+import { isArriving, lookForUse } from './look-for-use.ts';
 import { searchStart } from './search-start.ts';
 import type { SettlementNetwork } from './settlement.ts';
 
@@ -85,8 +86,13 @@ export function createForeignSettlements(deps: {
     const verdict = await verify(payment);
     if (verdict.kind === 'valid')
       return (await answerKnown(caller, payment)) ?? accept(caller, payment, verdict.knownAt);
-    if (verdict.kind === 'invalid') return { ...verdict, kind: 'refused' };
-    return (await answerKnown(caller, payment)) ?? answerUsed(payment, verdict.reason);
+    const { kind, reason } = verdict;
+    const mayBeUsed = kind === 'already_used' || verdict.perhapsUsed === true;
+    const used = mayBeUsed ? await answerKnown(caller, payment) : undefined;
+    if (used) return used;
+    if (kind === 'already_used') return answerUsed(payment, reason);
+    const landed = mayBeUsed ? await answerLanded(payment) : undefined;
+    return landed ?? { kind: 'refused', reason, message: verdict.message };
   }
 
   /** The answer to a payment that was shown to this gateway before, here or as a top-up. */
@@ -104,12 +110,21 @@ export function createForeignSettlements(deps: {
 
   /** The permission is consumed, and not by us: the chain tells whether that was this payment. */
   async function answerUsed(payment: ExactPayment, reason: string): Promise<ForeignOutcome> {
-    const { chain } = networkOf(payment).settlement;
-    const fromBlock = chain.earliestSettlementBlock(await chain.currentBlock());
-    const proof = ofPayment(payment, await chain.proveSettlement(payment, { transactions: [], fromBlock }));
+    const used = await lookForUse(payment, networkOf(payment).settlement);
+    const proof = ofPayment(payment, used.proof);
     if (proof?.kind === 'transferred') return { kind: 'duplicate', transaction: proof.transfer.transaction };
     if (proof?.kind !== 'impossible') return { kind: 'pending', transaction: undefined };
     return { kind: 'refused', reason, message: `the payment is spent already (${proof.reason})` };
+  }
+
+  /** It is to be refused for a reason that is also given for what somebody else has sent already. */
+  async function answerLanded(payment: ExactPayment): Promise<ForeignOutcome | undefined> {
+    const { proof } = await lookForUse(payment, networkOf(payment).settlement);
+    if (isArriving(payment, proof)) return { kind: 'pending', transaction: undefined };
+    const own = ofPayment(payment, proof);
+    return own?.kind === 'transferred'
+      ? { kind: 'duplicate', transaction: own.transfer.transaction }
+      : undefined;
   }
 
   async function accept(
