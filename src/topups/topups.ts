@@ -16,6 +16,7 @@ import { findPayment, moveToFacilitator, type Opening, openPayment } from '../pa
 import { comparePayments } from '../payments/same-payment.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
 import { type ExactPayment, isSentByPayer, type PaymentKind } from '../ports/payment.ts';
+import { isArriving, lookForUse } from './look-for-use.ts';
 import { createOwners } from './owners.ts';
 import { searchStart } from './search-start.ts';
 import {
@@ -87,10 +88,12 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       }
       // Used by ourselves in the meantime, perhaps. And a contract wallet may judge its signature differently now than
       // when it was accepted.
-      const known = signed && verdict.kind !== 'already_used' ? undefined : await answerRepetition(request);
+      const mayBeUsed = verdict.kind === 'already_used' || verdict.perhapsUsed === true;
+      const known = signed && !mayBeUsed ? undefined : await answerRepetition(request);
       if (known) return known;
       if (verdict.kind === 'already_used') return await acceptUsed(request, network, verdict.reason);
-      return { kind: 'refused', reason: verdict.reason, message: verdict.message };
+      const landed = mayBeUsed ? await acceptLanded(request, network) : undefined;
+      return landed ?? { kind: 'refused', reason: verdict.reason, message: verdict.message };
     } catch (error) {
       throw asGatewayError(error);
     }
@@ -112,17 +115,31 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     network: SettlementNetwork,
     reason: string,
   ): Promise<TopupOutcome> {
-    const fromBlock = network.chain.earliestSettlementBlock(await network.chain.currentBlock());
-    const proof = await network.chain.proveSettlement(request.payment, { transactions: [], fromBlock });
+    const { proof, fromBlock } = await lookForUse(request.payment, network);
     if (proof.kind === 'transferred') return acceptPublic(request, network, fromBlock);
     // One node says that it is used, and the next, which lags behind, that it is not: its money may be with us.
-    if (proof.kind === 'unknown' && !proof.used) throw unavailable('a node that has seen the payment');
+    const isUnseen = proof.kind === 'unknown' && !proof.used;
+    if (isUnseen || isArriving(request.payment, proof)) throw unavailable('a node that has seen the payment');
     const found = proof.kind === 'impossible' ? proof.reason : 'its money was not found here';
     return {
       kind: 'refused',
       reason,
       message: `the payment is spent already (${found.replaceAll('_', ' ')})`,
     };
+  }
+
+  /**
+   * It is to be refused for a reason that is also given for what somebody else has sent already.
+   * @returns undefined when its money was not found
+   */
+  async function acceptLanded(
+    request: TopupRequest,
+    network: SettlementNetwork,
+  ): Promise<TopupOutcome | undefined> {
+    const { proof, fromBlock } = await lookForUse(request.payment, network);
+    if (proof.kind === 'transferred') return acceptPublic(request, network, fromBlock);
+    if (isArriving(request.payment, proof)) throw unavailable('a node that can tell about the payment');
+    return undefined;
   }
 
   /**

@@ -113,6 +113,7 @@ describe('a remote facilitator', () => {
     ['says-failure-but-sent', 200],
     ['says-refused-but-sent', 200],
     ['names-another-transaction', 200],
+    ['names-no-transaction', 200],
     ['slow-answer', 200],
     ['slow-settle', 504],
   ])('with the fault %s: the payer is credited once', async (fault, firstStatus) => {
