@@ -1,25 +1,18 @@
 /**
- * Makes calls of the Mobula dialect with published clients, unmodified, from this folder's packages. Reads one line
- * of JSON, `{ client, privateKey, solanaRpcUrl?, calls: [{ url, method? }] }`, and writes one: an array with
- * `{ statuses, body, offered, schemaProblems }` or `{ error }` for each call. `client` is the version of the @x402
- * packages and the kind of wallet, e.g. `2.22.0 evm`. Answers are read by the schemas of @mobula_labs/types.
+ * Makes calls of the Mobula dialect with published clients, unmodified, from this folder's packages. Each line of JSON
+ * that it reads is an order, and is answered by one line. `client` is the version of the @x402 packages and the kind of
+ * wallet, e.g. `2.22.0 evm`.
+ * `{ client, privateKey, solanaRpcUrl?, calls: [{ url, method? }] }` is answered by an array with
+ * `{ statuses, body, offered, receipt }` or `{ error }` for each call;
+ * `{ client, privateKey, solanaRpcUrl?, topUp: { apiUrl, agentId, amountUsd } }` by `{ exitCode, lines }`, which is what
+ * the published top-up scripts come to and print.
  */
-import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
-
-const { X402AgentCredentialsResponseSchema: Credentials, X402AgentTopUpResponseSchema: TopUp } =
-  createRequire(import.meta.url)('@mobula_labs/types');
 
 const PACKAGES = {
   '2.22.0': { core: 'x402-core-2-22', evm: 'x402-evm-2-22', svm: 'x402-svm-2-22' },
   '2.27.0': { core: '@x402/core', evm: '@x402/evm', svm: '@x402/svm' },
 };
-
-/** Which published schema reads the answer of which operation; the others have none. */
-function schemaOf(url) {
-  if (/\/(subscribe|api-keys\/create)(\?|$)/.test(url)) return Credentials;
-  return url.includes('/top-up') ? TopUp : undefined;
-}
 
 async function createClient({ client: name, privateKey, solanaRpcUrl }) {
   const [version, wallet] = name.split(' ');
@@ -41,38 +34,78 @@ async function createClient({ client: name, privateKey, solanaRpcUrl }) {
   return new x402HTTPClient(client);
 }
 
-/** What the published scripts do: ask, read the header, sign, ask again. */
-async function call(client, { url, method = 'GET' }) {
-  const first = await fetch(url, { method });
-  if (first.status !== 402) return { statuses: [first.status], body: await first.json() };
-  const required = client.getPaymentRequiredResponse(name => first.headers.get(name), await first.json());
-  const offered = required.accepts.map(({ network }) => network);
-  const payload = await client.createPaymentPayload(required);
-  const headers = client.encodePaymentSignatureHeader(payload);
-  const paid = await fetch(url, { method, headers });
-  const body = await paid.json();
-  const schema = paid.ok ? schemaOf(url) : undefined;
-  const read = schema?.safeParse(body);
-  return {
-    statuses: [402, paid.status],
-    body,
-    offered,
-    receipt: paid.ok ? client.getPaymentSettleResponse(name => paid.headers.get(name)) : undefined,
-    schemaProblems: read && !read.success ? read.error.issues : [],
-  };
+/** The first request: what it costs, as the published scripts read it from the header. */
+async function ask(client, { url, method = 'GET' }) {
+  const response = await fetch(url, { method });
+  if (response.status !== 402) return { status: response.status, body: await response.json() };
+  if (!response.headers.get('payment-required')) throw new Error('Missing payment-required header');
+  const required = client.getPaymentRequiredResponse(
+    name => response.headers.get(name),
+    await response.json(),
+  );
+  return { status: 402, required };
+}
+
+/** The same request with a signed payment. */
+async function pay(client, { url, method = 'GET' }, required) {
+  const headers = client.encodePaymentSignatureHeader(await client.createPaymentPayload(required));
+  const response = await fetch(url, { method, headers });
+  const receipt = response.ok
+    ? client.getPaymentSettleResponse(name => response.headers.get(name))
+    : undefined;
+  return { status: response.status, body: await response.json(), receipt };
+}
+
+async function call(client, order) {
+  const first = await ask(client, order);
+  if (!first.required) return { statuses: [first.status], body: first.body };
+  const offered = first.required.accepts.map(({ network }) => network);
+  const { status, body, receipt } = await pay(client, order, first.required);
+  return { statuses: [402, status], body, offered, receipt };
+}
+
+/** The steps of the published scripts: the plan's status, which costs something itself, and then the top-up. */
+async function topUp(client, { apiUrl, agentId, amountUsd }) {
+  const lines = [];
+  const print = line => lines.push(line);
+  const exit = (exitCode, line) => ({ exitCode, lines: [...lines, line] });
+  const priceOf = ({ accepts }) => `$${Number(accepts[0].amount) / 1e6}`;
+
+  const statusOrder = { url: `${apiUrl}/agent/x402/subscription` };
+  const asked = await ask(client, statusOrder);
+  if (!asked.required) return exit(1, `status: ${asked.status} ${JSON.stringify(asked.body)}`);
+  print(`[1] the status costs ${priceOf(asked.required)}`);
+  const { status, body: plan } = await pay(client, statusOrder, asked.required);
+  if (status === 404) return exit(1, '[2] no agent for this wallet: subscribe first');
+  if (status !== 200) return exit(1, `[2] ${status} ${JSON.stringify(plan)}`);
+  print(`[2] plan ${plan.plan}, ${plan.left_days} days and ${plan.credits_left} credits left`);
+  const isActive = plan.plan_active === true || (typeof plan.left_days === 'number' && plan.left_days > 0);
+  if (!isActive) return exit(1, '[3] no active plan: renew first');
+  print('[3] the plan is active');
+
+  const query = new URLSearchParams({ agent_id: agentId, amount_usd: amountUsd });
+  const topUpOrder = { url: `${apiUrl}/agent/x402/top-up?${query}` };
+  const offer = await ask(client, topUpOrder);
+  if (!offer.required) return exit(1, `[4] ${offer.status} ${JSON.stringify(offer.body)}`);
+  print(`[4] the top-up costs ${priceOf(offer.required)}`);
+  const paid = await pay(client, topUpOrder, offer.required);
+  if (paid.status !== 200) return exit(1, `[5] ${paid.status} ${JSON.stringify(paid.body)}`);
+  const { credits_added: added, new_credits_limit: limit } = paid.body;
+  return exit(0, `[5] credits added: ${added}, new limit: ${limit}`);
+}
+
+async function obey(order) {
+  const client = await createClient(order);
+  if (order.topUp) {
+    return topUp(client, order.topUp).catch(error => ({ exitCode: 1, lines: [error.message] }));
+  }
+  const results = [];
+  for (const each of order.calls) {
+    results.push(await call(client, each).catch(error => ({ error: error.message })));
+  }
+  return results;
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const order = JSON.parse(line);
-  const results = [];
-  const client = await createClient(order);
-  for (const each of order.calls) {
-    try {
-      results.push(await call(client, each));
-    } catch (error) {
-      results.push({ error: error.message });
-    }
-  }
-  process.stdout.write(`${JSON.stringify(results)}\n`);
-  break;
+  process.stdout.write(`${JSON.stringify(await obey(JSON.parse(line)))}\n`);
 }

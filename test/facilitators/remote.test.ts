@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,7 +5,7 @@ import { DEFAULT_CELL } from '../../src/db/queryable.ts';
 import { failPayment } from '../../src/payments/payment-store.ts';
 import type { Seams } from '../../src/services/seams.ts';
 import { localChain, usdcTransfersTo } from '../support/chain.ts';
-import { cliProgram } from '../support/cli.ts';
+import { runCommand } from '../support/cli.ts';
 import { startFacilitator, type TestFacilitator } from '../support/facilitator.ts';
 import type { FacilitatorFault } from '../support/facilitator-faults.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
@@ -71,20 +69,6 @@ async function expireOnChain({ authorization }: SignedPayment): Promise<void> {
 }
 
 /** Runs the command-line tool as an operator does, with the gateway's own settings. */
-async function runCommand(
-  on: TestGateway,
-  args: string[],
-): Promise<{ code: number | null; output: unknown }> {
-  const child = spawn(process.execPath, [cliProgram(), ...args], {
-    env: { PATH: process.env['PATH'], ...on.env },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const chunks: Buffer[] = [];
-  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, output: JSON.parse(Buffer.concat(chunks).toString('utf8')) };
-}
-
 async function distrusted(on: TestGateway): Promise<string[]> {
   const { rows } = await on.sql.query<{ name: string }>(
     'SELECT name FROM directory.facilitator WHERE distrusted_at IS NOT NULL',

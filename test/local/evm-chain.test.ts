@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'v
 import { findEvmNetwork } from '../../src/chains/evm-networks.ts';
 import { connectAnvil } from '../../src/local/anvil.ts';
 import { type LocalEvmChain, startLocalEvmChain } from '../../src/local/evm-chain.ts';
+import { keepChain } from '../../src/local/evm-chain-keeper.ts';
 import { describeProcess } from '../../src/local/process-table.ts';
 import { anvilPid, endWith, isAlive, openFolder, startInChild } from '../support/local-processes.ts';
 
@@ -240,6 +241,26 @@ describe('local EVM chain', () => {
     const readClock = async () => BigInt((await node.call({ to: clock })).data ?? 0n);
     const before = await readClock();
     await vi.waitFor(async () => expect((await readClock()) - before).toBeGreaterThan(1n), WAIT);
+  });
+
+  it('goes on in time while it is being saved, however long that takes', async () => {
+    const chain = await start(undefined, { blockTimeSeconds: 3_600 });
+    const node = connectAnvil(chain.rpcUrl);
+    const before = await node.getBlockNumber();
+    let saves = 0;
+    let finish: () => void = () => undefined;
+    const saving = new Promise<void>(resolve => {
+      finish = resolve;
+    });
+    const save = () => {
+      saves += 1;
+      return saving;
+    };
+    const keeper = keepChain({ node, blockTimeMs: 100, save, log: () => undefined });
+    await vi.waitFor(async () => expect((await node.getBlockNumber()) - before).toBeGreaterThan(2n), WAIT);
+    expect(saves).toBe(1);
+    finish();
+    await keeper.stop();
   });
 
   it('runs beside another one, and refuses a folder in use', async () => {

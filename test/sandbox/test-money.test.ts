@@ -2,6 +2,7 @@ import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { encodeBase64Json } from '../../src/lib/base64.ts';
 import { SEPOLIA_DOMAIN, SEPOLIA_USDC } from '../dialects/dria/dria-gateway.ts';
+import { readAnswers, runMppx } from '../support/mppx-cli.ts';
 import { paymentJson, signPayment } from '../support/payment.ts';
 import {
   callSandbox as call,
@@ -9,7 +10,9 @@ import {
   type Sandbox,
   type Sandboxes,
   type SandboxInfo,
+  sandboxTempo,
 } from '../support/sandbox.ts';
+import { mppxClient, PATH_USD, pathUsdBalance, TEMPO_TESTNET } from '../support/tempo.ts';
 
 const SEPOLIA = 'eip155:84532';
 
@@ -93,4 +96,36 @@ it('test money: funded, paid by keys of the test environment, read, and gone aft
   expect(await balanceOf(fresh)).toEqual({ balance: 0, balance_usdc: '0.00' });
   expect(await call(sandbox, '/sandbox/v1/fund', fund)).toMatchObject({ status: 200 });
   expect((await topUp(fresh, '10')).status).toBe(402);
+});
+
+it('test money on Tempo: named, funded, paid by mppx and its command line, and gone after a reset', async () => {
+  const tempo = await sandboxTempo(sandbox);
+  expect(tempo.asset).toBe(PATH_USD);
+  const key = generatePrivateKey();
+  const payer = privateKeyToAccount(key);
+  const fund = { network: TEMPO_TESTNET, address: payer.address, amountUsd: '100' };
+  expect(await call(sandbox, '/sandbox/v1/fund', fund)).toEqual({
+    status: 200,
+    body: { transaction: expect.stringMatching(/^0x[0-9a-f]{64}$/) },
+  });
+  expect(await pathUsdBalance(tempo, payer.address)).toBe(100_000_000n);
+
+  const subscribe = `${sandbox.origin}/agent/mpp/subscribe?plan=startup&payment_frequency=monthly`;
+  const subscribed = await mppxClient(tempo, payer).fetch(subscribe);
+  expect(subscribed.status).toBe(200);
+  const { user_id: agentId } = (await subscribed.json()) as { user_id: string };
+  const env = { MPPX_PRIVATE_KEY: key, MPPX_RPC_URL: tempo.rpcUrl };
+  const command = await runMppx([`${sandbox.origin}/agent/mpp/subscription`, '-i'], env);
+  const [asked, paid] = readAnswers(command.stdout);
+  expect([command.code, asked?.status, paid?.status]).toEqual([0, 402, 200]);
+  expect(JSON.parse(paid?.body ?? '')).toMatchObject({ user_id: agentId, credits_left: 125_000 });
+  expect(await pathUsdBalance(tempo, tempo.payTo)).toBe(50_001_000n);
+
+  expect(await call(sandbox, '/sandbox/v1/reset', {})).toEqual({ status: 200, body: { reset: true } });
+  expect(await pathUsdBalance(tempo, payer.address)).toBe(0n);
+  expect(await pathUsdBalance(tempo, tempo.payTo)).toBe(0n);
+  expect(await call(sandbox, '/sandbox/v1/fund', fund)).toMatchObject({ status: 200 });
+  const forgotten = await mppxClient(tempo, payer).fetch(`${sandbox.origin}/agent/mpp/subscription`);
+  expect(forgotten.status).toBe(404);
+  expect(await pathUsdBalance(tempo, payer.address)).toBe(100_000_000n);
 });

@@ -116,6 +116,14 @@ export interface SandboxInfo {
   databaseUrl: string;
 }
 
+/** Where the sandbox's Tempo is, and who is paid there. */
+export async function sandboxTempo(sandbox: Sandbox) {
+  const info = (await callSandbox(sandbox, '/sandbox/v1/info')).body as unknown as SandboxInfo;
+  const tempo = info.networks.find(({ network }) => network === 'eip155:42431');
+  if (!tempo) throw new Error('the sandbox has no Tempo');
+  return { ...tempo, payTo: tempo.payTo as `0x${string}` };
+}
+
 /** Pays 10 dollars from a fresh wallet through Venice's top-up. */
 export async function topUp(
   sandbox: Sandbox,

@@ -17,6 +17,7 @@ import { tempoModerato } from 'viem/chains';
 import { Abis } from 'viem/tempo';
 import { type LocalEvmChain, startLocalEvmChain } from '../../src/local/evm-chain.ts';
 import { startGateway, type TestGateway, type TestGatewayOptions } from './gateway.ts';
+import { expectPublishedShape } from './mobula-schemas.ts';
 
 export const PATH_USD = '0x20c0000000000000000000000000000000000000';
 export const TEMPO_TESTNET = 'eip155:42431';
@@ -79,7 +80,7 @@ export async function createTempoPayer(chain: LocalEvmChain, usd = 1_000n): Prom
   return { ...account, key };
 }
 
-export const pathUsdBalance = (chain: LocalEvmChain, address: Hex) =>
+export const pathUsdBalance = (chain: { rpcUrl: string }, address: Hex) =>
   tempoClient(chain).readContract({
     address: PATH_USD,
     abi: erc20Abi,
@@ -88,7 +89,11 @@ export const pathUsdBalance = (chain: LocalEvmChain, address: Hex) =>
   });
 
 /** The published client, which pays what it is asked. */
-export function mppxClient(chain: LocalEvmChain, account: PrivateKeyAccount, mode: 'pull' | 'push' = 'pull') {
+export function mppxClient(
+  chain: { rpcUrl: string },
+  account: PrivateKeyAccount,
+  mode: 'pull' | 'push' = 'pull',
+) {
   return Mppx.create({
     polyfill: false,
     methods: [tempo.charge({ account, mode, getClient: () => tempoClient(chain) as never })],
@@ -102,13 +107,16 @@ export interface MppAnswer {
   headers: Headers;
 }
 
-async function toAnswer(response: Response): Promise<MppAnswer> {
-  return {
+/** The answer of a route, which the published schema of its operation has to accept. */
+async function toAnswer(route: string, response: Response): Promise<MppAnswer> {
+  const answer = {
     status: response.status,
     body: (await response.json()) as Record<string, unknown>,
     receipt: response.headers.get('payment-receipt'),
     headers: response.headers,
   };
+  expectPublishedShape('mpp', route, answer);
+  return answer;
 }
 
 /** One call by the published client, which pays the challenge that it is given. */
@@ -118,7 +126,7 @@ export async function fetchPaid(
   route: string,
   mode: 'pull' | 'push' = 'pull',
 ): Promise<MppAnswer> {
-  return toAnswer(await mppxClient(chain, account, mode).fetch(`${origin}/agent/mpp${route}`));
+  return toAnswer(route, await mppxClient(chain, account, mode).fetch(`${origin}/agent/mpp${route}`));
 }
 
 export async function challengeOf({ origin }: TempoGateway, route: string): Promise<Challenge.Challenge> {
@@ -141,7 +149,8 @@ export async function sendCredential(
   route: string,
   credential: string,
 ): Promise<MppAnswer> {
-  return toAnswer(await fetch(`${origin}/agent/mpp${route}`, { headers: { authorization: credential } }));
+  const headers = { authorization: credential };
+  return toAnswer(route, await fetch(`${origin}/agent/mpp${route}`, { headers }));
 }
 
 const digits = (text: string, count: number) => keccak256(stringToHex(text)).slice(2, 2 + count);

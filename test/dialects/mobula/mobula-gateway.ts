@@ -2,6 +2,7 @@ import { type PrivateKeyAccount } from 'viem/accounts';
 import { decodeBase64Json } from '../../../src/lib/base64.ts';
 import type { Clock } from '../../../src/lib/clock.ts';
 import type { TestGateway } from '../../support/gateway.ts';
+import { expectPublishedShape } from '../../support/mobula-schemas.ts';
 import { BASE_USDC, paymentHeader, type SignedPayment, signPayment } from '../../support/payment.ts';
 
 /** A clock that a test moves; it runs with the real one in between. */
@@ -54,7 +55,7 @@ export function acceptedOffer({ authorization }: SignedPayment, answerToken: str
   };
 }
 
-/** One call of the x402 rail, paid when a payment is given. */
+/** One call of the x402 rail, paid when a payment is given. Its answer is read by the published schema, too. */
 export async function call(
   gateway: MobulaGateway,
   pathAndQuery: string,
@@ -67,7 +68,9 @@ export async function call(
     url: `/agent/x402${pathAndQuery}`,
     headers: payment ? { [header]: paymentHeader(payment, root) } : {},
   });
-  return { status: response.statusCode, body: response.json(), headers: response.headers };
+  const answer = { status: response.statusCode, body: response.json(), headers: response.headers };
+  expectPublishedShape('x402', pathAndQuery, answer);
+  return answer;
 }
 
 /** Prices a call by its offer, signs exactly that and pays. */

@@ -3,13 +3,18 @@ import { Challenge } from 'mppx';
 import { encodeFunctionData } from 'viem';
 import { Abis } from 'viem/tempo';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CLIENTS_FOLDER } from '../../../scripts/clients.ts';
 import { TEMPO_NETWORKS } from '../../../src/chains/tempo-networks.ts';
+import { decodeBase64Json } from '../../../src/lib/base64.ts';
 import { judge } from '../../../src/topups/reconciliation.ts';
+import { runCommand } from '../../support/cli.ts';
 import { startGateway } from '../../support/gateway.ts';
+import { runMppx } from '../../support/mppx-cli.ts';
 import {
   challengeOf,
   createTempoPayer,
   fetchPaid,
+  PATH_USD,
   pushCredential,
   pushTransfer,
   sendCredential,
@@ -117,5 +122,123 @@ describe('readiness', () => {
     const other = wrong.services.readiness.find(({ name }) => name === 'Tempo testnet node');
     expect(await other?.run()).toEqual(['TEMPO_RPC_URL serves chain 8453, but Tempo testnet is chain 42431']);
     await wrong.stop();
+  });
+
+  it('is what the doctor tells, too', async () => {
+    const checksOf = async (settings: Record<string, string>) => {
+      const env = { ...gateway.env, ...settings };
+      const { code, output } = await runCommand({ env }, ['doctor', '--json']);
+      const { checks } = output as { checks: { name: string; problems: string[] }[] };
+      const aboutTempo = checks.filter(({ name }) => name.startsWith('Tempo testnet'));
+      return { code, aboutTempo: aboutTempo.map(({ name, problems }) => [name, problems]) };
+    };
+    const [good, down, wrong] = await Promise.all([
+      checksOf({}),
+      checksOf({ TEMPO_RPC_URL: 'http://127.0.0.1:9' }),
+      checksOf({ TEMPO_RPC_URL: gateway.env['BASE_RPC_URL'] ?? '' }),
+    ]);
+    const report = (code: number, problems: string[]) => ({
+      code,
+      aboutTempo: [
+        ['Tempo testnet node', problems],
+        ['Tempo testnet gas', []],
+      ],
+    });
+    expect(good).toEqual(report(0, []));
+    expect(down).toEqual(report(1, ['TEMPO_RPC_URL does not answer']));
+    const problem = 'TEMPO_RPC_URL serves chain 8453, but Tempo testnet is chain 42431';
+    expect(wrong).toEqual(report(1, [problem]));
+  });
+});
+
+describe('discovery', () => {
+  it('is a document that mppx finds valid', async () => {
+    const { origin } = gateway;
+    const { code, stdout } = await runMppx(['discover', 'validate', `${origin}/openapi.json`]);
+    expect([code, stdout.trim()]).toEqual([0, 'Discovery document is valid.']);
+    const document = (await (await fetch(`${origin}/openapi.json`)).json()) as {
+      paths: Record<string, { get: { 'x-payment-info': unknown } }>;
+    };
+    expect(document.paths['/agent/mpp/subscription']?.get['x-payment-info']).toMatchObject({
+      offers: [{ intent: 'charge', method: 'tempo', amount: '1000', currency: PATH_USD }],
+    });
+    expect(document.paths['/agent/mpp/top-up']?.get['x-payment-info']).toMatchObject({
+      offers: [{ amount: null }],
+    });
+  });
+
+  it('names what is sold, and everything that it names answers an offer', async () => {
+    const { origin } = gateway;
+    const sold = (await (await fetch(`${origin}/.well-known/x402`)).json()) as { resources: string[] };
+    expect(sold.resources.map(url => new URL(url).pathname)).toEqual([
+      '/api/v1/x402/top-up',
+      '/agent/x402/subscription',
+      '/agent/x402/subscribe',
+      '/agent/x402/top-up',
+      '/agent/x402/api-keys/create',
+      '/agent/x402/api-keys/revoke',
+    ]);
+    for (const url of sold.resources) {
+      const { pathname, search } = new URL(url);
+      const method = pathname.startsWith('/agent/') ? 'GET' : 'POST';
+      const response = await fetch(`${origin}${pathname}${search}`, { method });
+      expect([url, response.status]).toEqual([url, 402]);
+      const offer = decodeBase64Json(response.headers.get('payment-required') ?? '') as {
+        accepts: unknown[];
+      };
+      expect(offer.accepts.length).toBeGreaterThan(0);
+    }
+    const text = await (await fetch(`${origin}/llms.txt`)).text();
+    expect(text).toContain('GET http://127.0.0.1:4020/agent/mpp/subscription');
+    expect(text).toContain('POST http://127.0.0.1:4020/api/v1/x402/top-up');
+    const lines = [...text.matchAll(/^- (GET|POST|DELETE) http:\/\/127\.0\.0\.1:4020(\S+): .* \((.*)\)$/gm)];
+    expect(lines).toHaveLength(15);
+    for (const [line, method, route, protocol] of lines) {
+      const response = await fetch(`${origin}${route}`, { method: method ?? '' });
+      expect([line, response.status]).toEqual([line, protocol?.endsWith('with an API key') ? 401 : 402]);
+    }
+  });
+});
+
+describe('discovery without a way to pay by x402', () => {
+  it('names nothing that is sold by it', async () => {
+    const replica = await startGateway({ replicaOf: gateway, settings: { NETWORKS: TEMPO_TESTNET } });
+    const sold = await replica.app.inject({ url: '/.well-known/x402' });
+    expect(sold.json()).toEqual({ version: 1, resources: [] });
+    const text = (await replica.app.inject({ url: '/llms.txt' })).payload;
+    expect(text).toContain('/agent/mpp/subscription');
+    expect(text).not.toContain('(x402');
+    await replica.stop();
+  });
+});
+
+/** What `mppx validate` says, whose public testnet is the node that is given, or is not there. */
+async function validate(args: readonly string[], node = '') {
+  const standIn = path.join(CLIENTS_FOLDER, 'tempo-stand-in.mjs');
+  const env = { NODE_OPTIONS: `--import=${standIn}`, TEMPO_STAND_IN: node };
+  const { code, stdout } = await runMppx(['validate', gateway.origin, ...args], env);
+  const checks = stdout
+    .split('\n')
+    .flatMap(line => /^ {2}([✓✗⚠◇○]) (.*)$/.exec(line)?.slice(1).join(' ') ?? []);
+  const isPassed = (check: string) => check.startsWith('✓');
+  return { code, passed: checks.filter(isPassed), others: checks.filter(check => !isPassed(check)) };
+}
+
+describe('mppx validate', () => {
+  it('finds nothing wrong but that its faucet is not there; with one it pays, and likes what it gets', async () => {
+    const query = ['--query', 'plan=startup', '--query', 'payment_frequency=monthly'];
+    const [unpaid, paid] = await Promise.all([
+      validate(['-e', 'GET:/agent/mpp/subscription']),
+      validate(['-e', 'GET:/agent/mpp/subscribe', ...query], gateway.chain.rpcUrl),
+    ]);
+    expect(unpaid.others).toEqual([
+      '✗ Payment: auto-provision wallet (Failed to create and fund testnet wallet)',
+    ]);
+    expect([unpaid.code, unpaid.passed.length]).toEqual([1, 15]);
+    expect(paid.others).toEqual([]);
+    expect(paid.passed).toEqual(
+      expect.arrayContaining(['✓ Payment: successful (HTTP 200)', '✓ Receipt status is "success"']),
+    );
+    expect([paid.code, paid.passed.length]).toEqual([0, 25]);
   });
 });

@@ -1,11 +1,9 @@
-import { execFile } from 'node:child_process';
-import path from 'node:path';
-import { promisify } from 'node:util';
 import { Challenge, Credential, Receipt } from 'mppx';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { decodeBase64Json } from '../../../src/lib/base64.ts';
 import { sleep } from '../../../src/lib/deadline.ts';
 import { startGateway } from '../../support/gateway.ts';
+import { expectPublishedShape } from '../../support/mobula-schemas.ts';
+import { readAnswers, runMppx } from '../../support/mppx-cli.ts';
 import {
   createTempoPayer,
   credentialFor,
@@ -42,6 +40,9 @@ const credentialOf = (payer: TempoPayer, route: string) => credentialFor(gateway
 const send = (route: string, credential: string) => sendCredential(gateway, route, credential);
 
 const SUBSCRIBE = '/subscribe?plan=startup&payment_frequency=monthly';
+
+/** A transaction of mppx is good for 25 s, and the node takes none that is good for 30 s after its newest block. */
+const RESTED_MS = 6_500;
 
 describe('the challenge', () => {
   it('names price, token, receiver and chain, and always an end', async () => {
@@ -103,7 +104,7 @@ describe('mppx 0.11.0', () => {
 
   it('pays on a chain that has rested', async () => {
     const payer = await createPayer();
-    await sleep(8_000);
+    await sleep(RESTED_MS);
     expect(await pay(payer, SUBSCRIBE)).toMatchObject({ status: 200 });
   });
 
@@ -128,86 +129,54 @@ describe('mppx 0.11.0', () => {
     expect(await balanceOf(payer.address)).toBe(before);
   });
 
-  it('pays from its command line', async () => {
+  it('pays for all five from its command line', async () => {
     const payer = await createPayer();
-    const cli = path.resolve(import.meta.dirname, '../../../node_modules/mppx/dist/bin.js');
-    const env = { ...process.env, MPPX_PRIVATE_KEY: payer.key, MPPX_RPC_URL: gateway.chain.rpcUrl };
-    const run = (route: string, ...more: string[]) =>
-      promisify(execFile)(process.execPath, [cli, `${origin}/agent/mpp${route}`, '-i', '-v', ...more], {
-        env,
-      });
-    const { stdout, stderr } = await run(SUBSCRIBE);
-    expect(`${stdout}${stderr}`).toContain('mbl_test_');
-    const status = await run('/subscription');
-    expect(`${status.stdout}${status.stderr}`).toMatch(/200|success/i);
-  });
-});
-
-describe('discovery', () => {
-  const CLI = path.resolve(import.meta.dirname, '../../../node_modules/mppx/dist/bin.js');
-
-  it('is a document that mppx finds valid', async () => {
-    const { stdout } = await promisify(execFile)(process.execPath, [
-      CLI,
-      'discover',
-      'validate',
-      `${origin}/openapi.json`,
+    const first = await payByCli(payer, SUBSCRIBE);
+    expect(first['api_key']).toMatch(/^mbl_test_/);
+    const agentId = String(first['user_id']);
+    const [topup, second] = await Promise.all([
+      payByCli(payer, `/top-up?agent_id=${agentId}&amount_usd=20`),
+      payByCli(payer, '/api-keys/create'),
     ]);
-    expect(stdout).toContain('valid');
-    const document = (await (await fetch(`${origin}/openapi.json`)).json()) as {
-      paths: Record<string, { get: { 'x-payment-info': unknown } }>;
-    };
-    expect(document.paths['/agent/mpp/subscription']?.get['x-payment-info']).toMatchObject({
-      offers: [{ intent: 'charge', method: 'tempo', amount: '1000', currency: PATH_USD }],
-    });
-    expect(document.paths['/agent/mpp/top-up']?.get['x-payment-info']).toMatchObject({
-      offers: [{ amount: null }],
+    expect(topup).toEqual({ credits_added: 50_000, new_credits_limit: 175_000 });
+    expect(second['user_id']).toBe(agentId);
+    const revoked = await payByCli(payer, `/api-keys/revoke?api_key=${String(first['api_key'])}`);
+    expect(revoked).toEqual({ deleted: true });
+    expect(await payByCli(payer, '/subscription')).toMatchObject({
+      user_id: agentId,
+      api_keys: [second['api_key']],
+      plan: 'startup',
+      left_days: 30,
+      credits_left: 175_000,
+      plan_active: true,
     });
   });
-
-  it('names what is sold, and everything that it names answers an offer', async () => {
-    const sold = (await (await fetch(`${origin}/.well-known/x402`)).json()) as { resources: string[] };
-    expect(sold.resources.map(url => new URL(url).pathname)).toEqual([
-      '/api/v1/x402/top-up',
-      '/agent/x402/subscription',
-      '/agent/x402/subscribe',
-      '/agent/x402/top-up',
-      '/agent/x402/api-keys/create',
-      '/agent/x402/api-keys/revoke',
-    ]);
-    for (const url of sold.resources) {
-      const { pathname, search } = new URL(url);
-      const method = pathname.startsWith('/agent/') ? 'GET' : 'POST';
-      const response = await fetch(`${origin}${pathname}${search}`, { method });
-      expect([url, response.status]).toEqual([url, 402]);
-      const offer = decodeBase64Json(response.headers.get('payment-required') ?? '') as {
-        accepts: unknown[];
-      };
-      expect(offer.accepts.length).toBeGreaterThan(0);
-    }
-    const text = await (await fetch(`${origin}/llms.txt`)).text();
-    expect(text).toContain('GET http://127.0.0.1:4020/agent/mpp/subscription');
-    expect(text).toContain('POST http://127.0.0.1:4020/api/v1/x402/top-up');
-    const lines = [...text.matchAll(/^- (GET|POST|DELETE) http:\/\/127\.0\.0\.1:4020(\S+): .* \((.*)\)$/gm)];
-    expect(lines).toHaveLength(15);
-    for (const [line, method, route, protocol] of lines) {
-      const response = await fetch(`${origin}${route}`, { method: method ?? '' });
-      expect([line, response.status]).toEqual([line, protocol?.endsWith('with an API key') ? 401 : 402]);
-    }
-  });
 });
 
-describe('discovery without a way to pay by x402', () => {
-  it('names nothing that is sold by it', async () => {
-    const replica = await startGateway({ replicaOf: gateway, settings: { NETWORKS: TEMPO_TESTNET } });
-    const sold = await replica.app.inject({ url: '/.well-known/x402' });
-    expect(sold.json()).toEqual({ version: 1, resources: [] });
-    const text = (await replica.app.inject({ url: '/llms.txt' })).payload;
-    expect(text).toContain('/agent/mpp/subscription');
-    expect(text).not.toContain('(x402');
-    await replica.stop();
+/** A call by the published command line, which shows what it was asked and what it got. @returns the body */
+async function payByCli(payer: TempoPayer, route: string): Promise<Record<string, unknown>> {
+  const env = { MPPX_PRIVATE_KEY: payer.key, MPPX_RPC_URL: gateway.chain.rpcUrl };
+  const { code, stdout } = await runMppx([`${origin}/agent/mpp${route}`, '-i', '-v'], env);
+  const [asked, paid] = readAnswers(stdout);
+  expect([route, code, asked?.status, paid?.status]).toEqual([route, 0, 402, 200]);
+  expect(asked?.headers.get('www-authenticate')).toMatch(/^Payment id="/);
+  expect(Receipt.deserialize(paid?.headers.get('payment-receipt') ?? '')).toMatchObject({
+    method: 'tempo',
+    status: 'success',
+    reference: expect.stringMatching(/^0x[0-9a-f]{64}$/),
   });
-});
+  const body = JSON.parse(paid?.body ?? '') as Record<string, unknown>;
+  expectPublishedShape('mpp', route, { status: 200, body });
+  return body;
+}
+
+async function storedPaymentsOf({ address }: TempoPayer): Promise<number | undefined> {
+  const { rows } = await gateway.sql.query<{ n: number }>(
+    'SELECT count(*)::int AS n FROM cell_0.payment WHERE payer = $1',
+    [address.toLowerCase()],
+  );
+  return rows[0]?.n;
+}
 
 describe('a credential', () => {
   it('gives the same answer again, and is refused for anything else', async () => {
@@ -227,6 +196,32 @@ describe('a credential', () => {
         });
       }
     }
+  });
+
+  it('of one plan buys no other one of the same price', async () => {
+    const payer = await createPayer();
+    const yearly = '/subscribe?plan=startup&payment_frequency=yearly';
+    const growth = '/subscribe?plan=growth&payment_frequency=monthly';
+    const [ofYearly, ofGrowth] = [await credentialOf(payer, yearly), await credentialOf(payer, growth)];
+    for (const [route, credential] of [
+      [growth, ofYearly],
+      [yearly, ofGrowth],
+    ] as const) {
+      expect(await send(route, credential)).toMatchObject({
+        status: 402,
+        body: { type: 'https://paymentauth.org/problems/invalid-challenge' },
+        receipt: null,
+      });
+    }
+    expect(await storedPaymentsOf(payer)).toBe(0);
+    expect(await balanceOf(payer.address)).toBe(1_000_000_000n);
+    expect(await send(growth, ofGrowth)).toMatchObject({ status: 200 });
+    expect(await send(yearly, ofGrowth)).toMatchObject({ status: 402 });
+    expect((await pay(payer, '/subscription')).body).toMatchObject({
+      plan: 'growth',
+      payment_frequency: 'monthly',
+      left_days: 30,
+    });
   });
 
   it('of a foreign source shows the payer’s own agent and no other', async () => {
