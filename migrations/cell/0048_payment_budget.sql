@@ -34,6 +34,9 @@ BEGIN
     VALUES (p_payment_id, p_account_id, p_environment, p_identity, p_source, p_facilitator, p_scheme, p_network,
       p_asset, p_pay_to, p_payer, p_amount_base_units, p_signed, 'settling', p_from_block,
       now() + p_lease_ms * interval '1 ms', p_purpose)
-    ON CONFLICT ON CONSTRAINT payment_pkey DO NOTHING;
+    ON CONFLICT DO NOTHING;
   created := FOUND;
+  IF NOT created AND NOT EXISTS (SELECT FROM payment p WHERE p.payment_id = p_payment_id) THEN
+    RAISE EXCEPTION 'payment % is stored under another id', p_identity;
+  END IF;
 END $$;

@@ -135,7 +135,7 @@ describe('a payment that several requests store at the same moment', () => {
         const racing = Array.from({ length: RACERS }, () => openPayment(pool, DEFAULT_CELL, payment));
         const results = await Promise.allSettled(racing);
         failures.push(...results.flatMap(result => (result.status === 'rejected' ? [result.reason] : [])));
-        const stored = results.filter(result => result.status === 'fulfilled' && result.value);
+        const stored = results.filter(result => result.status === 'fulfilled' && result.value === 'opened');
         expect(stored).toHaveLength(1);
       }
       expect(failures).toEqual([]);
@@ -180,5 +180,6 @@ function raced(round: number): NewPayment {
     fromBlock: 0n,
     leaseMs: 3_600_000,
     purpose: undefined,
+    budget: { maxReverted: 1, windowMs: 1_000 },
   };
 }
