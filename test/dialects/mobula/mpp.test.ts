@@ -5,11 +5,14 @@ import { startGateway } from '../../support/gateway.ts';
 import { expectPublishedShape } from '../../support/mobula-schemas.ts';
 import { readAnswers, runMppx } from '../../support/mppx-cli.ts';
 import {
+  challengeOf,
   createTempoPayer,
   credentialFor,
   fetchPaid,
   PATH_USD,
   pathUsdBalance,
+  pushCredential,
+  pushTransfer,
   sendCredential,
   startTempoGateway,
   TEMPO_TESTNET,
@@ -37,6 +40,13 @@ const balanceOf = (address: `0x${string}`) => pathUsdBalance(gateway.chain, addr
 const pay = (payer: TempoPayer, route: string, mode?: 'pull' | 'push') =>
   fetchPaid(gateway, payer, route, mode);
 const credentialOf = (payer: TempoPayer, route: string) => credentialFor(gateway, payer, route);
+/** The credential of a payment that the payer has sent itself. */
+async function pushed(payer: TempoPayer, route: string): Promise<string> {
+  const challenge = await challengeOf(gateway, route);
+  const amountBaseUnits = BigInt(String(challenge.request['amount']));
+  const transfer = { payer, challenge, to: gateway.tempoPayTo, amountBaseUnits };
+  return pushCredential(challenge, await pushTransfer(gateway.chain, transfer), payer.address);
+}
 const send = (route: string, credential: string) => sendCredential(gateway, route, credential);
 
 const SUBSCRIBE = '/subscribe?plan=startup&payment_frequency=monthly';
@@ -160,6 +170,8 @@ async function payByCli(payer: TempoPayer, route: string): Promise<Record<string
   const [asked, paid] = readAnswers(stdout);
   expect([route, code, asked?.status, paid?.status]).toEqual([route, 0, 402, 200]);
   expect(asked?.headers.get('www-authenticate')).toMatch(/^Payment id="/);
+  expect(asked?.headers.get('payment-receipt')).toBeNull();
+  expect(paid?.headers.get('cache-control')).toBe('private');
   expect(Receipt.deserialize(paid?.headers.get('payment-receipt') ?? '')).toMatchObject({
     method: 'tempo',
     status: 'success',
@@ -241,10 +253,11 @@ describe('a credential', () => {
     expect(JSON.stringify(answer.body)).not.toContain(String(theirs['api_key']));
   });
 
-  it('is taken once by two replicas at once', async () => {
+  it.each(['pull', 'push'] as const)('is taken once by two replicas at once: %s', async mode => {
     const replica = await startGateway({ replicaOf: gateway });
     const payer = await createPayer();
-    const credential = await credentialOf(payer, SUBSCRIBE);
+    const before = await balanceOf(gateway.tempoPayTo);
+    const credential = await (mode === 'pull' ? credentialOf(payer, SUBSCRIBE) : pushed(payer, SUBSCRIBE));
     const headers = { authorization: credential };
     const url = `/agent/mpp${SUBSCRIBE}`;
     const answers = await Promise.all(
@@ -253,6 +266,8 @@ describe('a credential', () => {
     expect(answers.every(({ statusCode }) => [200, 503].includes(statusCode))).toBe(true);
     const settled = await send(SUBSCRIBE, credential);
     expect(settled.status).toBe(200);
+    expect((await send(SUBSCRIBE, credential)).body).toEqual(settled.body);
+    expect((await balanceOf(gateway.tempoPayTo)) - before).toBe(50_000_000n);
     expect((await pay(payer, '/subscription')).body).toMatchObject({
       api_keys: [settled.body['api_key']],
       left_days: 30,

@@ -11,6 +11,7 @@ import { createPayer } from '../../support/payment.ts';
 import { ledgerBreaks, type MobulaGateway, movableClock, pay, status, subscribe } from './mobula-gateway.ts';
 
 const USD = 1_000_000_000n;
+const RENEWAL = '/subscribe?plan=startup&payment_frequency=monthly';
 
 const clock = movableClock();
 let gateway: MobulaGateway;
@@ -263,5 +264,21 @@ describe('a yearly plan at which nobody has looked for months', () => {
     clock.forwardDays(330);
     // The last of twelve months, which has 35 days, is left.
     expectAbout(await changeTo(wallet, 'growth'), 83_333);
+  });
+});
+
+describe('a renewal answers', () => {
+  it('the newest key, the one that it names, or a new one when none is left', async () => {
+    const wallet = await createPayer();
+    const renew = (more = '') => subscribe(gateway, wallet, 'startup', 'monthly', more);
+    const { agentId, apiKey: first } = await renew();
+    const second = String((await pay(gateway, wallet, '/api-keys/create')).body['api_key']);
+    expect(await renew()).toEqual({ agentId, apiKey: second });
+    expect(await renew(`&api_key=${first}&user_id=${agentId}`)).toEqual({ agentId, apiKey: first });
+    for (const key of [first, second]) await pay(gateway, wallet, `/api-keys/revoke?api_key=${key}`);
+    expect(await pay(gateway, wallet, `${RENEWAL}&api_key=${first}`)).toMatchObject({ status: 403 });
+    const { apiKey: third } = await renew();
+    expect([first, second]).not.toContain(third);
+    expect(await status(gateway, wallet)).toMatchObject({ api_keys: [third], left_days: 120 });
   });
 });
