@@ -282,3 +282,25 @@ describe('a renewal answers', () => {
     expect(await status(gateway, wallet)).toMatchObject({ api_keys: [third], left_days: 120 });
   });
 });
+
+describe('a replica whose clock is behind', () => {
+  it('knows what was sold by the others’ clocks', async () => {
+    const wallet = await createPayer();
+    const { agentId, apiKey } = await subscribe(gateway, wallet);
+    const behindDays = 20 / 86_400;
+    clock.forwardDays(-behindDays);
+    expect(await status(gateway, wallet)).toMatchObject({
+      user_id: agentId,
+      api_keys: [apiKey],
+      plan: 'startup',
+      plan_active: true,
+      credits_left: 125_000,
+    });
+    const topup = await pay(gateway, wallet, `/top-up?agent_id=${agentId}&amount_usd=20`);
+    expect(topup).toMatchObject({ status: 200, body: { new_credits_limit: 175_000 } });
+    await subscribe(gateway, wallet);
+    expect(await changeTo(wallet, 'growth')).toBe(50_000 + 250_000);
+    clock.forwardDays(behindDays);
+    expect(await status(gateway, wallet)).toMatchObject({ plan: 'growth', left_days: 30 });
+  });
+});
