@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { startLocalPostgres } from '../src/local/postgres.ts';
-import { type Contender, createContenders } from './ledger/contenders.ts';
+import { type Contender, createContenders, finishWrites } from './ledger/contenders.ts';
 import { closedLoop, type Measure, openLoop, type Workload } from './ledger/load.ts';
 
 const IN_FLIGHT = [1, 8, 64, 256];
@@ -55,7 +55,10 @@ export async function run(args: string[]): Promise<void> {
         }
       }
     }
-    if ('ledger.open'.includes(values.only)) await measureOpenLoop(contenders, durationMs * 2);
+    if ('ledger.open'.includes(values.only)) {
+      await finishWrites(server.databaseUrl);
+      await measureOpenLoop(contenders, durationMs * 2);
+    }
   } finally {
     await server.stop();
     await rm(dataDir, { recursive: true, force: true });

@@ -29,7 +29,8 @@ const USAGE = `npm run bench -- topup [--payments 300] [--rounds 3] [--only evm]
 
 Full paid top-ups per second over ${CONNECTIONS} connections, from the request to the committed credit, on a chain that
 includes a transaction at once. The payments are signed before. The baseline is the official Express middleware
-with the official facilitator classes in its process, on the same chain in the same run; it credits nothing.`;
+with the official facilitator classes as published in its process, on the same chain in the same run; it credits
+nothing.`;
 
 /** Prints rate, p50 and p99 against the baseline, servers in turn. Throws when any payment or book is wrong. */
 export async function run(args: string[]): Promise<void> {

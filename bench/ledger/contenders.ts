@@ -58,6 +58,17 @@ export async function createContenders(databaseUrl: string, prototypeFile?: stri
   return contenders;
 }
 
+/** Writes out what earlier runs have left in memory, which would else happen in the middle of the next one. */
+export async function finishWrites(databaseUrl: string): Promise<void> {
+  const admin = new Client({ connectionString: databaseUrl });
+  await admin.connect();
+  try {
+    await admin.query('CHECKPOINT');
+  } finally {
+    await admin.end();
+  }
+}
+
 async function fund(admin: Client, cell: CellName): Promise<void> {
   await admin.query(`SELECT count("${cell}".open_account(i, 'live')) FROM generate_series(1, ${ACCOUNTS}) i`);
   await admin.query(

@@ -8,18 +8,15 @@ import { base } from 'viem/chains';
 import { findEvmNetwork } from '../../src/chains/evm-networks.ts';
 import type { OfficialParts } from './official-express.ts';
 
-/** As fast as the official parts go: the nonce is counted in memory, and the chain is asked often. */
-const POLL_MS = 20;
-
 export function officialEvm(network: `${string}:${string}`): OfficialParts {
   const row = findEvmNetwork(network);
   if (!row) throw new Error(`${network} is not in the table of networks`);
+  // Without a count of its own, transactions that are sent at the same time would take the same nonce.
   const account = privateKeyToAccount(process.env['EVM_PRIVATE_KEY'] as Hex, { nonceManager });
   const client = createWalletClient({
     account,
     chain: base,
     transport: http(process.env['BASE_RPC_URL']),
-    pollingInterval: POLL_MS,
   }).extend(publicActions);
   const signer = toFacilitatorEvmSigner({ ...client, address: account.address } as never);
   return {

@@ -12,6 +12,7 @@ import { EXIT, print, table } from './output.ts';
 const USAGE = `usage: topup-gateway reconcile [--dry-run] [--json]
        topup-gateway reconcile --ledger [--json]
        topup-gateway reconcile --close <network> <transaction> <log index> --reason <what became of the money>
+       topup-gateway reconcile --close <payment> --reason <what became of the seller's loss>
 exit codes: 0 no gap, 1 a gap that the report names, 2 a node or the database could not tell
 `;
 
@@ -29,8 +30,8 @@ const VERDICT_EXITS = { in_order: EXIT.good, gap: EXIT.problem, unknown: EXIT.un
 
 /**
  * `topup-gateway reconcile`: finishes what the chain can prove, then compares everything that arrived with
- * everything that was credited. `--dry-run` changes nothing. `--close` takes money out of the suspense list
- * when a person has dealt with it.
+ * everything that was credited. `--dry-run` changes nothing. `--close` takes money out of the suspense list, or a
+ * settlement out of the list of those that were undone, when a person has dealt with it.
  */
 export async function reconcile(args: string[]): Promise<void> {
   const parsed = readArguments(args);
@@ -62,23 +63,30 @@ export async function reconcile(args: string[]): Promise<void> {
 function readArguments(args: string[]) {
   try {
     const parsed = parseArgs({ args, options: OPTIONS, allowPositionals: true });
-    const expected = parsed.values.close ? 3 : 0;
-    if (parsed.positionals.length !== expected) return undefined;
-    if (parsed.values.close && !isName(parsed.positionals, parsed.values.reason)) return undefined;
-    return parsed;
+    const { values, positionals } = parsed;
+    const fits = values.close ? isName(positionals, values.reason) : positionals.length === 0;
+    return fits ? parsed : undefined;
   } catch {
     return undefined;
   }
 }
 
-function isName([, , logIndex = '']: string[], reason = ''): boolean {
-  return /^\d{1,9}$/.test(logIndex) && reason.length >= 1 && reason.length <= MAX_REASON_CHARACTERS;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** The three words that name a transfer, or the one that names a settlement. */
+function isName(words: string[], reason = ''): boolean {
+  if (reason.length < 1 || reason.length > MAX_REASON_CHARACTERS) return false;
+  const [first = '', , logIndex = ''] = words;
+  return words.length === 1 ? UUID.test(first) : words.length === 3 && /^\d{1,9}$/.test(logIndex);
 }
 
-async function close(services: Services, positionals: string[], reason: string): Promise<void> {
-  const [network = '', transaction = '', logIndex = ''] = positionals;
-  const closed = await services.closeReceipt({ network, transaction, logIndex: Number(logIndex), reason });
-  process.stdout.write(closed ? 'closed\n' : 'there is no open transfer of this name\n');
+async function close(services: Services, words: string[], reason: string): Promise<void> {
+  const [first = '', transaction, logIndex] = words;
+  const closed =
+    transaction === undefined
+      ? await services.closeSettlement({ paymentId: first, reason })
+      : await services.closeReceipt({ network: first, transaction, logIndex: Number(logIndex), reason });
+  process.stdout.write(closed ? 'closed\n' : 'there is nothing open of this name\n');
   process.exitCode = closed ? EXIT.good : EXIT.problem;
 }
 
@@ -120,6 +128,19 @@ function describe(report: ReconciliationReport): string {
       'suspense',
       ['network', 'transaction', 'log', 'base units', 'from'],
       report.suspense.map(r => [r.network, r.transaction, r.logIndex, r.amountBaseUnits, r.from]),
+    ),
+    section(
+      'settled for others and undone',
+      ['payment', 'for', 'network', 'base units', 'receiver', 'transaction', 'reason'],
+      report.undone.map(u => [
+        u.paymentId,
+        u.caller,
+        u.network,
+        u.amountBaseUnits,
+        u.payTo,
+        u.transaction ?? '',
+        u.reason ?? '',
+      ]),
     ),
   ].filter(text => text !== '');
   const clean = judge(report) === 'in_order';

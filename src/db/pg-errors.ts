@@ -65,10 +65,13 @@ export function violatesForeignKey(error: unknown, constraint?: string): boolean
   return constraint === undefined || (error as { constraint?: string }).constraint === constraint;
 }
 
-/** Turns a lost database into the refusal `unavailable`; passes everything else on unchanged. */
+/**
+ * Turns a database that is lost, or too busy to let a transaction through, into the refusal `unavailable`; passes everything
+ * else on unchanged.
+ */
 export function asGatewayError(error: unknown): unknown {
   if (error instanceof GatewayError) return error;
-  return isConnectionLoss(error) ? unavailable('the database', error) : error;
+  return isConnectionLoss(error) || isRetryable(error) ? unavailable('the database', error) : error;
 }
 
 /** Waits for statements on behalf of a surface: a lost database becomes the refusal `unavailable`. */

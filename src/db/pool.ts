@@ -27,5 +27,8 @@ export function createPool(options: PoolOptions): Pool {
     keepAlive: true,
   });
   pool.on('error', options.onError);
+  // The pool listens to connections that are idle. One that breaks inside a transaction, or while it is being closed, tells
+  // whoever waits for its statement; with nobody to hear it besides, its event would end the process.
+  pool.on('connect', client => client.on('error', () => undefined));
   return pool;
 }

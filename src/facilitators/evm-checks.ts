@@ -90,7 +90,9 @@ function validityOf(payment: Eip3009Payment | Permit2Payment): Validity {
 function checkValidity(payment: Eip3009Payment | Permit2Payment, clock: Clock): Refusal | undefined {
   const now = nowSeconds(clock);
   const { after, before, tooEarly, tooLate } = validityOf(payment);
-  if (before < now + MIN_VALIDITY_SECONDS) return invalid(tooLate, 'the authorization has expired');
+  if (before < now + MIN_VALIDITY_SECONDS) {
+    return { ...invalid(tooLate, 'the authorization has expired'), perhapsUsed: true };
+  }
   if (before > now + MAX_VALIDITY_SECONDS) {
     return invalid(tooLate, `the authorization may be valid for at most ${MAX_VALIDITY_SECONDS} seconds`);
   }

@@ -59,11 +59,12 @@ export function createFacilitatorList(deps: {
     }
     if (doubtful) return doubtful;
     if (failure === undefined && preferred(payment.network)) {
-      // On Solana: it names an account to pay the fee that nobody here can sign for, now or later.
+      // On Solana: it names an account to pay the fee that nobody here can sign for, but its owner may have.
       return {
         kind: 'invalid',
         reason: 'invalid_exact_svm_fee_payer_not_managed_by_facilitator',
         message: 'the fee payer of the transaction is not the one of a current offer',
+        perhapsUsed: true,
       };
     }
     throw failure ?? unavailable(`a facilitator for ${payment.network}`);

@@ -10,7 +10,7 @@ import {
   FacilitatorCallError,
   type FacilitatorMethod,
 } from './facilitator-http.ts';
-import { judgeSettleAnswer, judgeVerifyRefusal } from './reason-codes.ts';
+import { classifyReason, judgeSettleAnswer, judgeVerifyRefusal } from './reason-codes.ts';
 import type { FacilitatorRegistry } from './registry.ts';
 import { facilitatorRequest, type X402Network, type X402Version } from './x402-objects.ts';
 
@@ -123,7 +123,14 @@ export function createRemoteFacilitator(options: RemoteFacilitatorOptions): Remo
       throw unavailable('the facilitator', new Error('it does not accept a signature that is good'));
     }
     if (verdict === 'already_used') return { kind: 'already_used', reason };
-    return { kind: 'invalid', reason, message, ...(verdict === 'doubtful' ? { doubtful: true } : {}) };
+    return {
+      kind: 'invalid',
+      reason,
+      message,
+      ...(verdict === 'doubtful' && { doubtful: true }),
+      // Any rehearsal fails of what was sent before, and the money that it moved is missing then.
+      ...(classifyReason(answer.reason) !== 'before_broadcast' && { perhapsUsed: true }),
+    };
   }
 
   async function settle(_paymentId: string, payment: ExactPayment): Promise<SettleResult> {

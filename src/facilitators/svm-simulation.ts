@@ -24,7 +24,9 @@ export function judgeSimulation({ slot, error }: SvmSimulation): VerifyResult {
   if (typeof error === 'string' && OUR_TROUBLE.has(error)) {
     throw unavailable('the account that pays the fee', new Error(`simulation: ${error}`));
   }
-  return { kind: 'invalid', reason: FAILED, message: describe(error) };
+  const refusal: VerifyResult = { kind: 'invalid', reason: FAILED, message: describe(error) };
+  // A node forgets what it has processed together with the blockhash.
+  return error === 'BlockhashNotFound' ? { ...refusal, perhapsUsed: true } : refusal;
 }
 
 function describe(error: unknown): string {

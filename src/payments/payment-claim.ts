@@ -1,7 +1,8 @@
 import { violatesForeignKey } from '../db/pg-errors.ts';
-import { type CellName, cellName, type Queryable } from '../db/queryable.ts';
+import { type CellName, cellName, type Queryable, type Statement } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { unavailable } from '../lib/errors.ts';
+import { newId } from '../lib/ids.ts';
 import type { Environment } from '../ports/environment.ts';
 
 /** Who owns a signed payment in the whole deployment. */
@@ -43,24 +44,52 @@ export async function claimPayment(
   db: Queryable,
   claim: Omit<PaymentClaim, 'claimed' | 'cell'> & { identity: string; cell?: CellName },
 ): Promise<PaymentClaim> {
-  const result = await db
-    .query<ClaimRow>({
-      name: 'directory.claim_payment',
-      text: 'SELECT claimed, payment_id, account_id, environment, cell FROM directory.claim_payment($1, $2, $3, $4, $5)',
-      values: [
-        claim.identity,
-        claim.paymentId,
-        claim.accountId ?? null,
-        claim.environment,
-        claim.cell ?? null,
-      ],
-    })
-    .catch((error: unknown) => {
-      throw violatesForeignKey(error) ? unavailable('the account', error) : error;
-    });
-  const [row] = result.rows;
-  assert(row, 'claim_payment answers one row');
+  const { identity, paymentId, accountId, environment, cell } = claim;
+  const row = await claimBy<ClaimRow>(db, {
+    name: 'directory.claim_payment',
+    text: 'SELECT claimed, payment_id, account_id, environment, cell FROM directory.claim_payment($1, $2, $3, $4, $5)',
+    values: [identity, paymentId, accountId ?? null, environment, cell ?? null],
+  });
   return toClaim(row);
+}
+
+/**
+ * As {@link claimPayment}, for the customer that a wallet belongs to, who is made when the wallet was never seen.
+ * @returns the claim, and that customer's account
+ */
+export async function claimWalletPayment(
+  db: Queryable,
+  claim: { identity: string; paymentId: string; environment: Environment; wallet: string },
+): Promise<PaymentClaim & { owner: bigint }> {
+  const { identity, paymentId, environment, wallet } = claim;
+  const row = await claimBy<ClaimRow & { owner: string }>(db, {
+    name: 'directory.claim_wallet_payment',
+    text: `SELECT claimed, payment_id, account_id, environment, cell, owner
+           FROM directory.claim_wallet_payment($1, $2, $3, $4, $5)`,
+    values: [identity, paymentId, environment, wallet, newId()],
+  });
+  return { ...toClaim(row), owner: BigInt(row.owner) };
+}
+
+async function claimBy<Row extends ClaimRow>(db: Queryable, statement: Statement): Promise<Row> {
+  const { rows } = await db.query<Row>(statement).catch((error: unknown) => {
+    throw violatesForeignKey(error) ? unavailable('the account', error) : error;
+  });
+  const [row] = rows;
+  assert(row, 'a claim answers one row');
+  return row;
+}
+
+/** Takes back a claim of which nothing was stored and nothing was sent. */
+export async function releaseClaim(
+  db: Queryable,
+  { identity, paymentId }: { identity: string; paymentId: string },
+): Promise<void> {
+  await db.query({
+    name: 'directory.release_payment_claim',
+    text: 'DELETE FROM directory.payment_claim WHERE identity = $1 AND payment_id = $2',
+    values: [identity, paymentId],
+  });
 }
 
 export async function findClaim(db: Queryable, identity: string): Promise<PaymentClaim | undefined> {

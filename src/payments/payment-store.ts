@@ -78,18 +78,23 @@ export interface NewPayment {
   leaseMs: number;
   /** What it buys; plain credit when absent. */
   purpose: Purpose | undefined;
+  /** Refuses it when so many payments of its wallet were reverted, at our expense, in the time that has just passed. */
+  budget: { maxReverted: number; windowMs: number } | undefined;
 }
+
+/** exists: it was stored before. over_budget: it was not stored. */
+export type Opening = 'opened' | 'exists' | 'over_budget';
 
 /**
  * Stores an accepted payment in state `settling`, opening its account when it is the first. Committed
  * before anything is sent.
- * @returns false when the payment was stored before.
  */
-export async function openPayment(db: Queryable, cell: CellName, payment: NewPayment): Promise<boolean> {
-  const { signed } = payment;
-  const result = await db.query<{ created: boolean }>({
+export async function openPayment(db: Queryable, cell: CellName, payment: NewPayment): Promise<Opening> {
+  const { signed, budget } = payment;
+  const result = await db.query<{ created: boolean; over_budget: boolean }>({
     name: `${cell}.open_payment`,
-    text: `SELECT created FROM "${cell}".open_payment($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+    text: `SELECT created, over_budget
+           FROM "${cell}".open_payment($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
     values: [
       payment.paymentId,
       payment.accountId,
@@ -107,9 +112,14 @@ export async function openPayment(db: Queryable, cell: CellName, payment: NewPay
       payment.fromBlock,
       payment.leaseMs,
       payment.purpose ?? null,
+      budget?.maxReverted ?? null,
+      budget?.windowMs ?? null,
     ],
   });
-  return result.rows[0]?.created === true;
+  const [row] = result.rows;
+  assert(row, 'open_payment answers one row');
+  if (row.over_budget) return 'over_budget';
+  return row.created ? 'opened' : 'exists';
 }
 
 export async function findPayment(
@@ -134,22 +144,6 @@ export async function hasPendingPayment(db: Queryable, cell: CellName, accountId
     values: [accountId],
   });
   return result.rows[0]?.pending === true;
-}
-
-/** How many payments of a wallet were reverted or failed on chain, at our expense, in the time that has just passed. */
-export async function countReverted(
-  db: Queryable,
-  cell: CellName,
-  { payer, network, withinMs }: { payer: string; network: string; withinMs: number },
-): Promise<number> {
-  const result = await db.query<{ count: number }>({
-    name: `${cell}.count_reverted_payments`,
-    text: `SELECT count(*)::int AS count FROM "${cell}".payment
-           WHERE payer = $1 AND network = $2 AND state = 'failed' AND reason IN ('reverted', 'failed_on_chain')
-             AND updated_at > now() - $3 * interval '1 ms'`,
-    values: [payer, network, withinMs],
-  });
-  return result.rows[0]?.count ?? 0;
 }
 
 export interface PendingProgress {
@@ -227,17 +221,18 @@ export async function moveToFacilitator(
 /**
  * Ends an open payment that the chain proves can not, or did not, move money. One that was reverted is looked
  * at once more at `recheckAt`, because its authorization stays good until it expires and anybody may send it.
+ * @param failure.saidSettled its facilitator said that the money moved
  */
 export async function failPayment(
   db: Queryable,
   cell: CellName,
   paymentId: string,
-  failure: { reason: string; recheckAt: Date; transaction?: string },
+  failure: { reason: string; recheckAt: Date; saidSettled: boolean; transaction?: string },
 ): Promise<void> {
   await db.query({
     name: `${cell}.fail_payment`,
-    text: `SELECT "${cell}".fail_payment($1, $2, $3, $4)`,
-    values: [paymentId, failure.reason, failure.transaction ?? null, failure.recheckAt],
+    text: `SELECT "${cell}".fail_payment($1, $2, $3, $4, $5)`,
+    values: [paymentId, failure.reason, failure.transaction ?? null, failure.recheckAt, failure.saidSettled],
   });
 }
 

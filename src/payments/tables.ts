@@ -168,11 +168,20 @@ export const facilitatorSettlement = directory.table(
     updatedAt: timestamp('updated_at', { withTimezone: true }).notNull().defaultNow(),
     attempts: integer('attempts').notNull().default(0),
     dueAt: timestamp('due_at', { withTimezone: true }).notNull().defaultNow(),
+    logIndex: integer('log_index'),
+    blockNumber: bigint('block_number', { mode: 'bigint' }),
+    blockHash: text('block_hash'),
+    finalAt: timestamp('final_at', { withTimezone: true }),
+    undoneAt: timestamp('undone_at', { withTimezone: true }),
+    closedAt: timestamp('closed_at', { withTimezone: true }),
+    closedReason: text('closed_reason'),
   },
   table => [
     primaryKey({ name: 'facilitator_settlement_pkey', columns: [table.paymentId] }),
     unique('facilitator_settlement_identity_key').on(table.identity),
     index('facilitator_settlement_open_idx').on(table.dueAt),
+    index('facilitator_settlement_not_final_idx').on(table.dueAt),
+    index('facilitator_settlement_undone_idx').on(table.undoneAt),
   ],
 );
 

@@ -4,8 +4,11 @@ import type { ExactPayment } from './payment.ts';
 export type VerifyResult =
   /** `knownAt`: a block at which the chain would have taken it, where that was seen. */
   | { kind: 'valid'; knownAt?: bigint }
-  /** `doubtful`: it may be the facilitator's own trouble, so another one is worth asking. */
-  | { kind: 'invalid'; reason: string; message: string; doubtful?: true }
+  /**
+   * `doubtful`: it may be the facilitator's own trouble, so another one is worth asking. `perhapsUsed`: the same is said of
+   * a payment that is on the chain already, so the chain has to be asked before it is refused.
+   */
+  | { kind: 'invalid'; reason: string; message: string; doubtful?: true; perhapsUsed?: true }
   /**
    * The permission is consumed on chain already: only the chain tells by whom and to what effect. `reason` is
    * the x402 code for a payment that turns out not to have come to us.

@@ -214,6 +214,8 @@ function verifyReason(invalidReason: string, invalidMessage: string) {
   return { invalidReason, invalidMessage };
 }
 
+const UNDONE = 'it was settled before, and a reorganisation of the chain has undone that';
+
 function settleAnswer(outcome: ForeignOutcome) {
   const { kind } = outcome;
   if (kind === 'settled') return { success: true, transaction: outcome.transaction };
@@ -226,7 +228,9 @@ function settleAnswer(outcome: ForeignOutcome) {
     return {
       success: false,
       errorReason: 'settlement_pending',
-      errorMessage: 'the outcome is not known yet; repeat this call',
+      errorMessage: outcome.undone
+        ? `${UNDONE}, and is sent again; repeat this call`
+        : 'the outcome is not known yet; repeat this call',
       transaction,
     };
   }
@@ -237,7 +241,7 @@ function settleAnswer(outcome: ForeignOutcome) {
   return {
     success: false,
     errorReason: 'invalid_transaction_state',
-    errorMessage: `proven on chain: ${outcome.reason}`,
+    errorMessage: `${outcome.undone ? UNDONE : 'proven on chain'}: ${outcome.reason}`,
     transaction,
   };
 }

@@ -12,7 +12,8 @@ const PARTITIONS_EVERY_MS = 3_600_000;
 
 /** Work that is repeated for as long as the process lives. Every replica may do it at the same time. */
 export interface Task {
-  everyMs: number;
+  /** The pause after each round, or what says how long it is each time. */
+  everyMs: number | (() => number);
   /** What the log says when a round fails; the next round is tried all the same. */
   problem: string;
   round: () => Promise<unknown>;

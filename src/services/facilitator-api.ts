@@ -1,7 +1,9 @@
 import type { Config } from '../config/config.ts';
 import type { Queryable } from '../db/queryable.ts';
 import type { Facilitator } from '../ports/facilitator.ts';
+import type { Log } from '../ports/log.ts';
 import type { ServedToken } from '../public-api/facilitator-request.ts';
+import { createForeignFinality } from '../topups/foreign-finality.ts';
 import { createForeignFinish } from '../topups/foreign-finish.ts';
 import { createForeignSettlements, type ForeignNetwork } from '../topups/foreign-settlements.ts';
 import type { Settlement, SettlementNetwork } from '../topups/settlement.ts';
@@ -31,10 +33,13 @@ export function createFacilitatorApiParts(
     networks: ReadonlyMap<string, SettlementNetwork>;
     settlement: Settlement;
     settleWaitMs: number;
+    /** When a settled transfer is looked at for the first time, and how long one that is gone may take to come back. */
+    finality: { firstCheckMs: number; graceMs: number };
+    log: Log;
     seams: Seams;
   },
 ) {
-  const { db, settlement, settleWaitMs } = deps;
+  const { db, settlement, settleWaitMs, log } = deps;
   const served = [...servedEvm(config, deps.evm, deps.embedded), ...servedSvm(config, deps.svm)];
   const networks = new Map(
     served.flatMap(({ network: { network, environment }, facilitator: plain, ownPayTo }) => {
@@ -45,11 +50,14 @@ export function createFacilitatorApiParts(
     }),
   );
   const facilitatorOf = (network: string) => networks.get(network)?.facilitator;
-  const finishing = createForeignFinish({ db, facilitatorOf, settlement });
+  const watched = { db, facilitatorOf, settlement, log, ...deps.finality };
+  const finishing = createForeignFinish(watched);
+  const finality = createForeignFinality(watched);
   return {
-    /** For the reconciler, also while the routes are off. */
+    /** For the reconciler and the watch, also while the routes are off. */
     finishing,
-    settlements: createForeignSettlements({ db, networks, finishing, settleWaitMs }),
+    finality,
+    settlements: createForeignSettlements({ db, networks, finishing, finality, settleWaitMs }),
     tokens: served.map(({ network, solana }): ServedToken => {
       const token = { network: network.network, networkAlias: network.alias, asset: network.usdc.address };
       return solana ? { ...token, solana } : token;

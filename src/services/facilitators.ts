@@ -18,6 +18,8 @@ import type { Seams } from './seams.ts';
 const SETTLE_TIMEOUT_MS = 15_000;
 const REFRESH_EVERY_MS = 5_000;
 const LEARN_EVERY_MS = 60_000;
+/** Nothing is offered on Solana for one that was never heard of, so it is asked again soon, and then in growing pauses. */
+const FIRST_RETRY_MS = 1_000;
 
 /** One network as facilitators see it. */
 export interface FacilitatorNetwork extends X402Network {
@@ -88,15 +90,32 @@ export function createFacilitatorParts(
 
   /** One question per facilitator, however many networks it serves and however many ask at once. */
   function learn(): Promise<void> {
-    learning ??= askAll().finally(() => {
+    learning ??= ask(names).finally(() => {
       learning = undefined;
     });
     return learning;
   }
 
-  async function askAll(): Promise<void> {
+  const isUnknown = (name: string) => registry.supportedBy(name) === undefined;
+  let askedAllAtMs = Number.NEGATIVE_INFINITY;
+  let retryMs = FIRST_RETRY_MS;
+
+  /** Asks all of them once a minute, and only those that have never answered in between. */
+  async function learnRound(): Promise<void> {
+    if (performance.now() - askedAllAtMs < LEARN_EVERY_MS) return ask(names.filter(isUnknown));
+    askedAllAtMs = performance.now();
+    await learn();
+  }
+
+  function learnPauseMs(): number {
+    const pauseMs = names.some(isUnknown) ? retryMs : LEARN_EVERY_MS;
+    retryMs = Math.min(2 * pauseMs, LEARN_EVERY_MS);
+    return pauseMs;
+  }
+
+  async function ask(asked: readonly string[]): Promise<void> {
     await Promise.all(
-      names.map(async name => {
+      asked.map(async name => {
         const [remote] = remotes.get(name)?.values() ?? [];
         const problem = await remote?.learn();
         registry.noteSilence(name, problem);
@@ -126,7 +145,7 @@ export function createFacilitatorParts(
               problem: 'the facilitators that other replicas gave up could not be read',
               round: () => registry.refresh(),
             },
-            { everyMs: LEARN_EVERY_MS, problem: 'facilitators could not be asked', round: learn },
+            { everyMs: learnPauseMs, problem: 'facilitators could not be asked', round: learnRound },
           ],
   };
 }

@@ -13,6 +13,7 @@ import type { Config } from '../config/config.ts';
 import { openCells } from '../customers/cells.ts';
 import { createWalletSignatures } from '../customers/wallet-signatures.ts';
 import { createPool } from '../db/pool.ts';
+import { repeatStatements } from '../db/repeat.ts';
 import { createEmbeddedFacilitator } from '../facilitators/embedded.ts';
 import { createEvmChecks } from '../facilitators/evm-checks.ts';
 import { ensurePartitions } from '../ledger/partitions.ts';
@@ -66,11 +67,13 @@ const MAX_CONNECTIONS = 20;
 export function createServices(config: Config, deps: { log: Log; clock: Clock; seams?: Seams }) {
   const { log, clock, seams = {} } = deps;
   const { cells } = config;
-  const pool = createPool({
-    databaseUrl: config.databaseUrl,
-    maxConnections: MAX_CONNECTIONS,
-    onError: error => log.error({ err: error }, 'idle database connection broke'),
-  });
+  const pool = repeatStatements(
+    createPool({
+      databaseUrl: config.databaseUrl,
+      maxConnections: MAX_CONNECTIONS,
+      onError: error => log.error({ err: error }, 'idle database connection broke'),
+    }),
+  );
   const { spending, close: closeSpending } = createSpending({
     databaseUrl: config.databaseUrl,
     cellCount: cells.length,
@@ -122,6 +125,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   });
   const settleWaitMs = seams.settleWaitMs ?? SETTLE_WAIT_MS;
   const topups = createTopups({ db: pool, networks, settlement, settleWaitMs });
+  const graceMs = seams.reorgGraceMs ?? REORG_GRACE_MS;
   const facilitatorApi = createFacilitatorApiParts(config, {
     db: pool,
     evm,
@@ -130,6 +134,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     networks,
     settlement,
     settleWaitMs,
+    finality: { firstCheckMs, graceMs },
+    log,
     seams,
   });
   const reconciler = createReconciler({
@@ -146,7 +152,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     settlement,
     log,
     firstCheckMs,
-    graceMs: seams.reorgGraceMs ?? REORG_GRACE_MS,
+    graceMs,
   });
   const reconciliation = createReconciliation({
     db: pool,
@@ -197,6 +203,11 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
       everyMs: Math.min(firstCheckMs, FINALITY_ROUND_MS),
       problem: 'credited payments could not be compared with the chain',
       round: () => finality.runOnce(),
+    },
+    {
+      everyMs: Math.min(firstCheckMs, FINALITY_ROUND_MS),
+      problem: 'settlements for others could not be compared with the chain',
+      round: () => facilitatorApi.finality.runOnce(),
     },
     forgetTask('used sign-in nonces could not be deleted', () => signIn.forgetExpiredNonces()),
     forgetTask('old channel messages could not be deleted', () => channels.forgetOldMessages()),
@@ -267,6 +278,8 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     reconcile: reconciliation.run,
     /** Takes money that no payment explains out of the list, because a person dealt with it. */
     closeReceipt: reconciliation.close,
+    /** The same for a settlement of another seller that a reorganisation has undone. */
+    closeSettlement: reconciliation.closeSettlement,
     accounts,
     /** EVM first: the published Venice client takes the first entry when it does not find Base's USDC. */
     paymentOptions: [

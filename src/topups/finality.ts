@@ -1,5 +1,5 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
-import { sleep, withDeadline } from '../lib/deadline.ts';
+import { assert } from '../lib/assert.ts';
 import {
   type CreditedAt,
   claimNotFinal,
@@ -7,9 +7,11 @@ import {
   movePayment,
   reversePayment,
 } from '../payments/finality-store.ts';
-import type { ObservedTransfer, SettlementProof, Standing } from '../ports/chain.ts';
+import type { Chain, ObservedTransfer } from '../ports/chain.ts';
 import type { Log } from '../ports/log.ts';
-import { addTo, type OpenPayment, type Settlement, type Trace } from './settlement.ts';
+import { findMoved } from './moved-transfer.ts';
+import type { OpenPayment, Settlement } from './settlement.ts';
+import { readStandings, watchPlaces } from './watch-places.ts';
 
 export interface FinalityDeps {
   db: Queryable;
@@ -24,9 +26,6 @@ export interface FinalityDeps {
 
 /** What one round may take on; the rest is taken by the next one or by another replica. */
 const CLAIM_LIMIT = 500;
-const MAX_PARALLEL = 20;
-const LOOK_TIMEOUT_MS = 10_000;
-const POLL_MS = 200;
 
 /** What the books say of credit that is taken back. */
 const REASON = 'reorganised';
@@ -57,37 +56,26 @@ export function createFinalityWatcher(deps: FinalityDeps) {
 
   /** @param items payments of one network */
   async function watch(cell: CellName, items: readonly CreditedAt[]): Promise<void> {
-    const standings = await standingOf(cell, items);
-    const final = items.filter((_, index) => standings[index] === 'final');
-    if (final.length > 0) {
-      await markFinal(
-        db,
-        cell,
-        final.map(({ payment }) => payment.paymentId),
-      );
-    }
-    const moved = items.filter((_, index) => standings[index] === 'moved');
-    for (let start = 0; start < moved.length; start += MAX_PARALLEL) {
-      const part = moved
-        .slice(start, start + MAX_PARALLEL)
-        .map(item =>
-          follow(cell, item).catch((error: unknown) =>
-            log.error(
-              { paymentId: item.payment.paymentId, err: error },
-              'a moved payment could not be followed',
-            ),
+    await watchPlaces(chainOf(cell, items[0]), items, {
+      markFinal: final =>
+        markFinal(
+          db,
+          cell,
+          final.map(({ payment }) => payment.paymentId),
+        ),
+      follow: item =>
+        follow(cell, item).catch((error: unknown) =>
+          log.error(
+            { paymentId: item.payment.paymentId, err: error },
+            'a moved payment could not be followed',
           ),
-        );
-      await Promise.all(part);
-    }
+        ),
+    });
   }
 
-  async function standingOf(cell: CellName, items: readonly CreditedAt[]): Promise<Standing[]> {
-    const [first] = items;
-    if (!first) return [];
-    const { chain } = settlement.networkOf({ ...first.payment, cell });
-    const reading = chain.standing(items.map(({ place }) => place));
-    return withDeadline('a look at credited payments', LOOK_TIMEOUT_MS, reading);
+  function chainOf(cell: CellName, item: CreditedAt | undefined): Chain {
+    assert(item, 'a look is at something');
+    return settlement.networkOf({ ...item.payment, cell }).chain;
   }
 
   /** Finds the transfer of a payment whose block is gone, and books what became of it. */
@@ -104,7 +92,7 @@ export function createFinalityWatcher(deps: FinalityDeps) {
       return;
     }
     // A node that lagged behind or sat on a dead branch would have said the same: it is asked once more.
-    const [standing] = await standingOf(cell, [{ payment, place }]);
+    const [standing] = await readStandings(chainOf(cell, { payment, place }), [place]);
     if (standing !== 'moved') return;
     const { reversed, writtenOffNanoUsd } = await reversePayment(db, cell, paymentId, {
       ...place,
@@ -114,33 +102,17 @@ export function createFinalityWatcher(deps: FinalityDeps) {
       log.error({ paymentId, writtenOffNanoUsd }, 'a credited transfer was undone: credit reversed');
   }
 
-  /**
-   * Gives what was sent before to the node again and waits for it.
-   * @returns the transfer; undefined when the chain shows that the permission is unused; `unknown` otherwise.
-   */
-  async function findAgain(
+  function findAgain(
     open: OpenPayment & { transaction: string | undefined },
   ): Promise<ObservedTransfer | 'unknown' | undefined> {
     const { chain, facilitators } = settlement.networkOf(open);
-    const { paymentId, signed, fromBlock, facilitator } = open;
-    const own = await facilitators.transactionsOf(facilitator, paymentId, signed.network);
-    const named = open.transaction;
-    const reported = named === undefined || own.all.includes(named) ? [] : [named];
-    let trace: Trace = { transactions: own.all, reported };
-    const prove = (where: Trace): Promise<SettlementProof> =>
-      withDeadline('proof', LOOK_TIMEOUT_MS, chain.proveSettlement(signed, { ...where, fromBlock }));
-    const deadlineMs = performance.now() + deps.graceMs;
-    for (let round = 0; ; round += 1) {
-      const proof = await prove(trace);
-      if (proof.kind === 'transferred') return proof.transfer;
-      if (performance.now() > deadlineMs) break;
-      if (round === 0) trace = addTo(trace, await facilitators.settle(facilitator, paymentId, signed));
-      await sleep(POLL_MS);
-    }
-    // Not by any transaction that is known; somebody else's would have used the permission up.
-    const proof = await prove({ transactions: [] });
-    if (proof.kind === 'transferred') return proof.transfer;
-    return proof.kind === 'unknown' && proof.used ? 'unknown' : undefined;
+    const { paymentId, signed, facilitator } = open;
+    const moved = {
+      ...open,
+      own: () => facilitators.transactionsOf(facilitator, paymentId, signed.network),
+      send: () => facilitators.settle(facilitator, paymentId, signed),
+    };
+    return findMoved(moved, chain, deps.graceMs);
   }
 
   return { runOnce };

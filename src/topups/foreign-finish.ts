@@ -1,11 +1,15 @@
 import type { Queryable } from '../db/queryable.ts';
+import { REORGANISED } from '../payments/foreign-finality-store.ts';
 import {
   claimForeignSettlements,
   expireForeignLeases,
   type ForeignSettlement,
+  type NewForeignSettlement,
+  noteForeignSettled,
   noteForeignSettlement,
 } from '../payments/foreign-settlement.ts';
 import type { Facilitator } from '../ports/facilitator.ts';
+import type { Log } from '../ports/log.ts';
 import type { ExactPayment } from '../ports/payment.ts';
 import type { ForeignOutcome } from './foreign-settlements.ts';
 import { createLanes } from './lanes.ts';
@@ -16,7 +20,13 @@ export interface ForeignFinishDeps {
   /** Who settles on a network; a network that is not served any more is only looked at. */
   facilitatorOf(network: string): Facilitator | undefined;
   settlement: Settlement;
+  log: Log;
+  /** When a settled transfer is looked at again for the first time, in case a reorganisation undid it. */
+  firstCheckMs: number;
 }
+
+/** A settlement that is to be brought to its end. */
+export type OpenForeign = NewForeignSettlement & Pick<ForeignSettlement, 'transaction' | 'undone'>;
 
 const CLAIM_LIMIT = 20;
 const MAX_PER_LANE = 20;
@@ -25,13 +35,17 @@ const CLAIM_LEASE_MS = 60_000;
 /** How long one is watched in one round; it comes back in the next. */
 const WATCH_MS = 2_000;
 
+const UNDONE_FOR_GOOD =
+  'ALARM: a seller was told that a payment is settled, a reorganisation has undone it, and it can not be settled again';
+
 /** Brings payments to other sellers to their end, for the caller that waits and, later, for those who do not. */
-export function createForeignFinish({ db, facilitatorOf, settlement }: ForeignFinishDeps) {
+export function createForeignFinish(deps: ForeignFinishDeps) {
+  const { db, facilitatorOf, settlement, log, firstCheckMs } = deps;
   const lanes = createLanes(MAX_PER_LANE);
 
   /** Sends, or sends again, and looks until the chain decides or the wait is over. It never throws. */
-  async function finish(stored: ForeignSettlement, waitMs: number): Promise<ForeignOutcome> {
-    const { paymentId, signed } = stored;
+  async function finish(stored: OpenForeign, waitMs: number): Promise<ForeignOutcome> {
+    const { paymentId, signed, undone } = stored;
     let { transaction } = stored;
     try {
       const facilitator = facilitatorOf(signed.network);
@@ -41,15 +55,15 @@ export function createForeignFinish({ db, facilitatorOf, settlement }: ForeignFi
       transaction = result?.kind === 'submitted' ? result.transaction : (live[0] ?? transaction);
       const past = await lookAtPast(stored, own?.all ?? [], live);
       const look = past ?? (await settlement.awaitProof(stored, { transactions: live }, waitMs));
-      return await book(paymentId, ofPayment(signed, look), transaction);
+      return await book({ ...stored, transaction }, ofPayment(signed, look));
     } catch {
-      return { kind: 'pending', transaction };
+      return { kind: 'pending', transaction, undone };
     }
   }
 
   /** A transaction that another took the place of can still be the one that brought the money. */
   async function lookAtPast(
-    stored: ForeignSettlement,
+    stored: OpenForeign,
     all: readonly string[],
     live: readonly string[],
   ): Promise<Look | undefined> {
@@ -62,37 +76,35 @@ export function createForeignFinish({ db, facilitatorOf, settlement }: ForeignFi
 
   /** A permission that was not consumed stays good until it ends: somebody else can have sent it since. */
   async function lookAgain(stored: ForeignSettlement): Promise<ForeignOutcome | undefined> {
-    const { paymentId, signed, transaction } = stored;
+    const { signed, transaction, undone } = stored;
     const hint = { transactions: [], fromBlock: stored.fromBlock };
     const proof = ofPayment(signed, await settlement.look(settlement.networkOf(stored), stored, hint));
-    if (proof?.kind === 'transferred') return book(paymentId, proof, transaction);
+    if (proof?.kind === 'transferred') return book(stored, proof);
     const isOnItsWay = !proof || proof.kind === 'confirming' || (proof.kind === 'unknown' && proof.used);
-    return isOnItsWay ? { kind: 'pending', transaction } : undefined;
+    return isOnItsWay ? { kind: 'pending', transaction, undone } : undefined;
   }
 
-  async function book(
-    paymentId: string,
-    proof: Look | undefined,
-    sent: string | undefined,
-  ): Promise<ForeignOutcome> {
+  async function book(stored: OpenForeign, proof: Look | undefined): Promise<ForeignOutcome> {
+    const { paymentId, caller, transaction: sent, undone } = stored;
     if (proof?.kind === 'transferred') {
-      const { transaction } = proof.transfer;
-      await noteForeignSettlement(db, paymentId, { state: 'settled', transaction });
-      return { kind: 'settled', transaction };
+      await noteForeignSettled(db, paymentId, proof.transfer, { firstCheckMs });
+      return { kind: 'settled', transaction: proof.transfer.transaction };
     }
     if (proof?.kind === 'impossible' || proof?.kind === 'reverted') {
       const reason = proof.kind === 'reverted' ? 'reverted' : proof.reason;
       const transaction = proof.transaction ?? sent;
       const failure = { state: 'failed', reason, ...(transaction ? { transaction } : {}) } as const;
       await noteForeignSettlement(db, paymentId, failure);
-      return { kind: 'failed', reason, transaction };
+      if (undone) log.error({ paymentId, caller, reason, transaction }, UNDONE_FOR_GOOD);
+      return { kind: 'failed', reason, transaction, undone };
     }
     // A transfer that is not deep enough yet tells where it is.
     const transaction = proof?.kind === 'confirming' ? proof.transfer.transaction : sent;
-    const reason = proof?.kind === 'confirming' ? CONFIRMING : 'unproven';
+    const unproven = undone ? REORGANISED : 'unproven';
+    const reason = proof?.kind === 'confirming' ? CONFIRMING : unproven;
     const progress = { state: 'settling', reason, ...(transaction ? { transaction } : {}) } as const;
     await noteForeignSettlement(db, paymentId, progress);
-    return { kind: 'pending', transaction };
+    return { kind: 'pending', transaction, undone };
   }
 
   return {

@@ -13,7 +13,9 @@ import { comparePayments } from '../payments/same-payment.ts';
 import type { Environment } from '../ports/environment.ts';
 import type { Facilitator, VerifyResult } from '../ports/facilitator.ts';
 import type { ExactPayment } from '../ports/payment.ts';
+import type { ForeignFinality } from './foreign-finality.ts';
 import { type ForeignFinish, ofPayment } from './foreign-finish.ts';
+import { isArriving, lookForUse } from './look-for-use.ts';
 import { searchStart } from './search-start.ts';
 import type { SettlementNetwork } from './settlement.ts';
 
@@ -29,14 +31,14 @@ export interface ForeignNetwork {
 /** What came of settling a payment for another seller. */
 export type ForeignOutcome =
   | { kind: 'settled'; transaction: string }
-  /** Sent or perhaps sent; nobody knows yet. */
-  | { kind: 'pending'; transaction: string | undefined }
+  /** Sent or perhaps sent; nobody knows yet. `undone`: it was settled before, and a reorganisation undid that. */
+  | { kind: 'pending'; transaction: string | undefined; undone?: boolean }
   /** Settled, or being settled, for somebody else, or before it was shown to us. */
   | { kind: 'duplicate'; transaction: string | undefined }
   /** Nothing was sent. */
   | { kind: 'refused'; reason: string; message: string }
-  /** Proven: the money did not move. */
-  | { kind: 'failed'; reason: string; transaction: string | undefined };
+  /** Proven: the money did not move, or not any more. */
+  | { kind: 'failed'; reason: string; transaction: string | undefined; undone?: boolean };
 
 export type ForeignVerdict = VerifyResult;
 
@@ -55,9 +57,10 @@ export function createForeignSettlements(deps: {
   db: Queryable;
   networks: ReadonlyMap<string, ForeignNetwork>;
   finishing: Pick<ForeignFinish, 'finish' | 'lookAgain'>;
+  finality: Pick<ForeignFinality, 'check'>;
   settleWaitMs: number;
 }): ForeignSettlements & { drained(): Promise<void> } {
-  const { db, networks, finishing } = deps;
+  const { db, networks, finishing, finality } = deps;
   const running = new Set<Promise<unknown>>();
 
   function networkOf(payment: ExactPayment): ForeignNetwork {
@@ -85,8 +88,13 @@ export function createForeignSettlements(deps: {
     const verdict = await verify(payment);
     if (verdict.kind === 'valid')
       return (await answerKnown(caller, payment)) ?? accept(caller, payment, verdict.knownAt);
-    if (verdict.kind === 'invalid') return { ...verdict, kind: 'refused' };
-    return (await answerKnown(caller, payment)) ?? answerUsed(payment, verdict.reason);
+    const { kind, reason } = verdict;
+    const mayBeUsed = kind === 'already_used' || verdict.perhapsUsed === true;
+    const used = mayBeUsed ? await answerKnown(caller, payment) : undefined;
+    if (used) return used;
+    if (kind === 'already_used') return answerUsed(payment, reason);
+    const landed = mayBeUsed ? await answerLanded(payment) : undefined;
+    return landed ?? { kind: 'refused', reason, message: verdict.message };
   }
 
   /** The answer to a payment that was shown to this gateway before, here or as a top-up. */
@@ -94,7 +102,9 @@ export function createForeignSettlements(deps: {
     const stored = await findForeignSettlement(db, payment.identity);
     if (stored) {
       const isTheirs = stored.caller === caller && comparePayments(payment, stored.signed) !== 'different';
-      return isTheirs ? resume(stored) : { kind: 'duplicate', transaction: stored.transaction };
+      return isTheirs
+        ? resume(await upToDate(stored))
+        : { kind: 'duplicate', transaction: stored.transaction };
     }
     const claim = await findClaim(db, payment.identity);
     if (!claim || claim.accountId === undefined) return undefined;
@@ -104,12 +114,21 @@ export function createForeignSettlements(deps: {
 
   /** The permission is consumed, and not by us: the chain tells whether that was this payment. */
   async function answerUsed(payment: ExactPayment, reason: string): Promise<ForeignOutcome> {
-    const { chain } = networkOf(payment).settlement;
-    const fromBlock = chain.earliestSettlementBlock(await chain.currentBlock());
-    const proof = ofPayment(payment, await chain.proveSettlement(payment, { transactions: [], fromBlock }));
+    const used = await lookForUse(payment, networkOf(payment).settlement);
+    const proof = ofPayment(payment, used.proof);
     if (proof?.kind === 'transferred') return { kind: 'duplicate', transaction: proof.transfer.transaction };
     if (proof?.kind !== 'impossible') return { kind: 'pending', transaction: undefined };
     return { kind: 'refused', reason, message: `the payment is spent already (${proof.reason})` };
+  }
+
+  /** It is to be refused for a reason that is also given for what somebody else has sent already. */
+  async function answerLanded(payment: ExactPayment): Promise<ForeignOutcome | undefined> {
+    const { proof } = await lookForUse(payment, networkOf(payment).settlement);
+    if (isArriving(payment, proof)) return { kind: 'pending', transaction: undefined };
+    const own = ofPayment(payment, proof);
+    return own?.kind === 'transferred'
+      ? { kind: 'duplicate', transaction: own.transfer.transaction }
+      : undefined;
   }
 
   async function accept(
@@ -132,15 +151,22 @@ export function createForeignSettlements(deps: {
     if (!(await openForeignSettlement(db, { ...opened, environment, leaseMs }))) {
       return (await answerKnown(caller, payment)) ?? { kind: 'pending', transaction: undefined };
     }
-    const stored = { ...opened, state: 'settling', reason: undefined, transaction: undefined } as const;
-    return finishing.finish(stored, deps.settleWaitMs);
+    return finishing.finish({ ...opened, transaction: undefined, undone: false }, deps.settleWaitMs);
+  }
+
+  /** A success that is not final may be true no more, and the watch comes round only now and then. */
+  async function upToDate(stored: ForeignSettlement): Promise<ForeignSettlement> {
+    const { signed, place, final } = stored;
+    if (!place || final) return stored;
+    await finality.check({ ...stored, place });
+    return (await findForeignSettlement(db, signed.identity)) ?? stored;
   }
 
   async function resume(stored: ForeignSettlement): Promise<ForeignOutcome> {
-    const { state, transaction, reason = 'failed' } = stored;
+    const { state, transaction, reason = 'failed', undone } = stored;
     if (state === 'settled' && transaction !== undefined) return { kind: 'settled', transaction };
     if (state === 'failed')
-      return (await finishing.lookAgain(stored)) ?? { kind: 'failed', reason, transaction };
+      return (await finishing.lookAgain(stored)) ?? { kind: 'failed', reason, transaction, undone };
     return finishing.finish(stored, deps.settleWaitMs);
   }
 

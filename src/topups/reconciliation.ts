@@ -1,6 +1,11 @@
 import { asGatewayError } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { GatewayError } from '../lib/errors.ts';
+import {
+  closeUndoneForeign,
+  listUndoneForeign,
+  type UndoneSettlement,
+} from '../payments/foreign-finality-store.ts';
 import { expireForeignLeases, listUndecidedForeign } from '../payments/foreign-settlement.ts';
 import { expireLeases } from '../payments/payment-store.ts';
 import {
@@ -32,6 +37,8 @@ export interface ReconciliationReport {
   confirming: AgedPayment[];
   /** Money that arrived by no payment of ours. */
   suspense: UnappliedReceipt[];
+  /** Settlements that other sellers were told of and that a reorganisation has undone for good. */
+  undone: UndoneSettlement[];
 }
 
 export interface ReconciliationDeps {
@@ -48,6 +55,7 @@ export interface ReconciliationDeps {
 const MAX_PASSES = 5;
 const MAX_ROUNDS_PER_PASS = 500;
 const MAX_PENDING = 1_000;
+const MAX_UNDONE = 1_000;
 
 const UNREAD = 'there is no node: credit rests on the word of the facilitators';
 
@@ -126,11 +134,14 @@ export function createReconciliation(deps: ReconciliationDeps) {
         pending: open.filter(({ reason }) => reason !== CONFIRMING),
         confirming: open.filter(({ reason }) => reason === CONFIRMING),
         suspense: unapplied.filter(receipt => receipt.paymentId === undefined),
+        undone: await listUndoneForeign(db, MAX_UNDONE),
       };
     },
     /** @returns false when no open finding has this name. */
     close: (receipt: { network: string; transaction: string; logIndex: number; reason: string }) =>
       closeUnapplied(db, receipt),
+    /** @returns false when no undone settlement has this name. */
+    closeSettlement: (undone: { paymentId: string; reason: string }) => closeUndoneForeign(db, undone),
   };
 }
 
@@ -144,7 +155,7 @@ export type Reconciliation = ReturnType<typeof createReconciliation>;
  * have told did not answer: then it is `unknown`.
  */
 export function judge(report: ReconciliationReport): 'in_order' | 'gap' | 'unknown' {
-  const gaps = [report.settledNotCredited, report.creditedNotOnChain, report.suspense];
+  const gaps = [report.settledNotCredited, report.creditedNotOnChain, report.suspense, report.undone];
   if (gaps.some(list => list.length > 0)) return 'gap';
   if (report.networks.some(({ problem }) => problem !== undefined)) return 'unknown';
   return report.pending.length > 0 ? 'gap' : 'in_order';

@@ -261,12 +261,17 @@ export function createSettlement({
     payment: OpenPayment,
     failure: { reason: string; transaction?: string; usableUntilMs?: number },
   ): Promise<TopupOutcome> {
-    const { paymentId, cell } = payment;
+    const { paymentId, cell, saidSettled } = payment;
     const { reason, transaction, usableUntilMs = 0 } = failure;
     // First, so that a crash in between repeats it: a payment that is closed is not looked at again.
-    if (payment.saidSettled) await distrust(payment.facilitator, { paymentId, reason });
+    if (saidSettled) await distrust(payment.facilitator, { paymentId, reason });
     const recheckAt = new Date(usableUntilMs + RECHECK_MARGIN_MS);
-    await failPayment(db, cell, paymentId, { reason, recheckAt, ...(transaction ? { transaction } : {}) });
+    await failPayment(db, cell, paymentId, {
+      reason,
+      recheckAt,
+      saidSettled,
+      ...(transaction ? { transaction } : {}),
+    });
     log.warn({ paymentId, reason, transaction }, 'payment proven not to have moved money');
     return { kind: 'failed', paymentId, reason, transaction };
   }

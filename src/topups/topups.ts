@@ -1,15 +1,22 @@
-import type { Customer } from '../customers/customers.ts';
+import { type Customer, walletIdentity } from '../customers/customers.ts';
 import { asGatewayError, isConnectionLoss, isRefusedByLedger } from '../db/pg-errors.ts';
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { GatewayError, unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
 import { isOpen, type Payment, type Purpose, REFUSED } from '../payments/payment.ts';
-import { claimPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
-import { countReverted, findPayment, moveToFacilitator, openPayment } from '../payments/payment-store.ts';
+import {
+  claimPayment,
+  claimWalletPayment,
+  findClaim,
+  type PaymentClaim,
+  releaseClaim,
+} from '../payments/payment-claim.ts';
+import { findPayment, moveToFacilitator, type Opening, openPayment } from '../payments/payment-store.ts';
 import { comparePayments } from '../payments/same-payment.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
 import { type ExactPayment, isSentByPayer, type PaymentKind } from '../ports/payment.ts';
+import { isArriving, lookForUse } from './look-for-use.ts';
 import { createOwners } from './owners.ts';
 import { searchStart } from './search-start.ts';
 import {
@@ -41,9 +48,8 @@ const NAME_IN_USE = {
 /** The facilitator of a payment that was on the chain before it was shown to us. */
 const SETTLED_BY_OTHERS = 'none';
 
-/** So many reverted payments of one wallet in so long a time, and its next one is refused. */
-const MAX_REVERTED = 3;
-const REVERT_WINDOW_MS = 600_000;
+/** Each reverted payment costs us gas, and a wallet can make its payments revert at will. */
+const BUDGET = { maxReverted: 3, windowMs: 600_000 };
 
 const OVER_BUDGET: TopupOutcome = {
   kind: 'refused',
@@ -82,10 +88,12 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       }
       // Used by ourselves in the meantime, perhaps. And a contract wallet may judge its signature differently now than
       // when it was accepted.
-      const known = signed && verdict.kind !== 'already_used' ? undefined : await answerRepetition(request);
+      const mayBeUsed = verdict.kind === 'already_used' || verdict.perhapsUsed === true;
+      const known = signed && !mayBeUsed ? undefined : await answerRepetition(request);
       if (known) return known;
       if (verdict.kind === 'already_used') return await acceptUsed(request, network, verdict.reason);
-      return { kind: 'refused', reason: verdict.reason, message: verdict.message };
+      const landed = mayBeUsed ? await acceptLanded(request, network) : undefined;
+      return landed ?? { kind: 'refused', reason: verdict.reason, message: verdict.message };
     } catch (error) {
       throw asGatewayError(error);
     }
@@ -107,17 +115,31 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     network: SettlementNetwork,
     reason: string,
   ): Promise<TopupOutcome> {
-    const fromBlock = network.chain.earliestSettlementBlock(await network.chain.currentBlock());
-    const proof = await network.chain.proveSettlement(request.payment, { transactions: [], fromBlock });
+    const { proof, fromBlock } = await lookForUse(request.payment, network);
     if (proof.kind === 'transferred') return acceptPublic(request, network, fromBlock);
     // One node says that it is used, and the next, which lags behind, that it is not: its money may be with us.
-    if (proof.kind === 'unknown' && !proof.used) throw unavailable('a node that has seen the payment');
+    const isUnseen = proof.kind === 'unknown' && !proof.used;
+    if (isUnseen || isArriving(request.payment, proof)) throw unavailable('a node that has seen the payment');
     const found = proof.kind === 'impossible' ? proof.reason : 'its money was not found here';
     return {
       kind: 'refused',
       reason,
       message: `the payment is spent already (${found.replaceAll('_', ' ')})`,
     };
+  }
+
+  /**
+   * It is to be refused for a reason that is also given for what somebody else has sent already.
+   * @returns undefined when its money was not found
+   */
+  async function acceptLanded(
+    request: TopupRequest,
+    network: SettlementNetwork,
+  ): Promise<TopupOutcome | undefined> {
+    const { proof, fromBlock } = await lookForUse(request.payment, network);
+    if (proof.kind === 'transferred') return acceptPublic(request, network, fromBlock);
+    if (isArriving(request.payment, proof)) throw unavailable('a node that can tell about the payment');
+    return undefined;
   }
 
   /**
@@ -139,21 +161,15 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     return { kind: 'conflict', settled: true, isOfPayer: true };
   }
 
-  /** Each reverted payment cost us gas, and a wallet can make its payments revert at will. */
-  async function isOverBudget({ payer, network }: ExactPayment, { cell }: Customer): Promise<boolean> {
-    const reverted = await countReverted(db, cell, { payer, network, withinMs: REVERT_WINDOW_MS });
-    return reverted >= MAX_REVERTED;
-  }
-
   /**
-   * Who is credited and what is bought. What the rules forbid is not refused to a payer who has sent the money: it is
-   * credit then, and the operator is told.
+   * Who is credited, unless it is the paying wallet's own customer, and what is bought. What the rules forbid is not
+   * refused to a payer who has sent the money: it is credit then, and the operator is told.
    */
   async function prepare(
     request: TopupRequest,
-  ): Promise<{ customer: Customer; purpose: Purpose | undefined }> {
-    const { payment, purchase } = request;
-    if (!purchase) return { customer: await ownerOf(request), purpose: undefined };
+  ): Promise<{ customer: Customer | undefined; purpose: Purpose | undefined }> {
+    const { payment, purchase, customer: caller } = request;
+    if (!purchase) return { customer: caller, purpose: undefined };
     try {
       return await purchase.prepare();
     } catch (error) {
@@ -170,15 +186,8 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   ): Promise<TopupOutcome> {
     const { payment, environment } = request;
     const isUsed = facilitator === SETTLED_BY_OTHERS;
-    const { customer: owner, purpose } = await prepare(request);
-    const isSent = isUsed || isSentByPayer(payment);
-    if (!isSent && (await isOverBudget(payment, owner))) return OVER_BUDGET;
-    const claim = await claimPayment(db, {
-      ...owner,
-      identity: payment.identity,
-      paymentId: newId(),
-      environment,
-    });
+    const { customer, purpose } = await prepare(request);
+    const claim = await claimFor(request, customer);
     const open: OpenPayment = {
       paymentId: claim.paymentId,
       cell: claim.cell,
@@ -194,12 +203,26 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       const stored = await findPayment(db, claim.cell, claim.paymentId);
       if (stored) return await answerStored(request, claim, stored);
       // The process that claimed it died before it stored the payment: nothing was sent, so go on from here.
-      if (claim.accountId !== owner.accountId) return { kind: 'conflict', settled: false };
+      if (claim.accountId !== claim.owner) return { kind: 'conflict', settled: false };
     }
-    const created = await store(request, open, owner.accountId);
-    if (created === 'unknown') return pending(claim.paymentId);
-    if (!created) return inProgress(claim.paymentId);
+    const opening = await store(request, open, claim.owner);
+    if (opening === 'unknown') return pending(claim.paymentId);
+    if (opening === 'exists') return inProgress(claim.paymentId);
+    if (opening === 'over_budget') {
+      if (claim.claimed) await releaseClaim(db, { identity: payment.identity, paymentId: claim.paymentId });
+      return OVER_BUDGET;
+    }
     return await settle(open, network, isUsed);
+  }
+
+  /** Claims the payment for a customer, or for the paying wallet's own. @returns also that customer's account */
+  async function claimFor(
+    { payment: { identity, network, payer }, environment }: TopupRequest,
+    customer: Customer | undefined,
+  ): Promise<PaymentClaim & { owner: bigint }> {
+    const claim = { identity, environment, paymentId: newId() };
+    if (!customer) return claimWalletPayment(db, { ...claim, wallet: walletIdentity(network, payer) });
+    return { ...(await claimPayment(db, { ...customer, ...claim })), owner: customer.accountId };
   }
 
   /**
@@ -210,13 +233,15 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     { source }: TopupRequest,
     open: OpenPayment,
     accountId: bigint,
-  ): Promise<boolean | 'unknown'> {
+  ): Promise<Opening | 'unknown'> {
+    const costsUs = open.facilitator !== SETTLED_BY_OTHERS && !isSentByPayer(open.signed);
     try {
       return await openPayment(db, open.cell, {
         ...open,
         accountId,
         source,
         leaseMs: deps.settleWaitMs + LEASE_MARGIN_MS,
+        budget: costsUs ? BUDGET : undefined,
       });
     } catch (error) {
       if (isConnectionLoss(error) && !isRefusedByLedger(error)) return 'unknown';

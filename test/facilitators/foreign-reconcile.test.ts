@@ -1,52 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'pg';
-import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { describe, expect, it } from 'vitest';
 import { unavailable } from '../../src/lib/errors.ts';
 import type { EvmClient } from '../../src/ports/evm-client.ts';
 import { judge } from '../../src/topups/reconciliation.ts';
 import { usdcTransfersTo } from '../support/chain.ts';
 import { createTestDatabase } from '../support/database.ts';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
-import { BASE_USDC, createPayer, paymentJson, type SignedPayment, signPayment } from '../support/payment.ts';
+import {
+  FACILITATOR_SETTINGS,
+  foreignStateOf,
+  newForeignPayment,
+  SELLER,
+  settleForSeller,
+} from '../support/foreign-settlement.ts';
+import { startGateway } from '../support/gateway.ts';
+import type { SignedPayment } from '../support/payment.ts';
 
-const KEY = 'key-of-shop-a'.repeat(4);
-const SELLER = privateKeyToAddress(generatePrivateKey());
 const NEVER_MS = 3_600_000;
 
-const settings = { FACILITATOR_API_KEYS: JSON.stringify({ 'shop-a': KEY }) };
-const newPayment = async () => signPayment(await createPayer(100n), SELLER, 3_000_000n);
-
-function settle(on: TestGateway, payment: SignedPayment) {
-  const paymentRequirements = {
-    scheme: 'exact',
-    network: 'eip155:8453',
-    amount: payment.authorization.value.toString(),
-    asset: BASE_USDC,
-    payTo: SELLER,
-    maxTimeoutSeconds: 300,
-    extra: { name: 'USD Coin', version: '2' },
-  };
-  const payload = paymentJson(payment);
-  return on.app.inject({
-    method: 'POST',
-    url: '/facilitator/settle',
-    headers: { authorization: `Bearer ${KEY}` },
-    payload: {
-      x402Version: 2,
-      paymentPayload: { x402Version: 2, accepted: paymentRequirements, payload },
-      paymentRequirements,
-    },
-  });
-}
-
-async function stateOf(sql: Pool, { authorization }: SignedPayment): Promise<string | undefined> {
-  const { rows } = await sql.query(
-    'SELECT state FROM directory.facilitator_settlement WHERE identity LIKE $1',
-    [`%${authorization.nonce.toLowerCase()}`],
-  );
-  return rows[0]?.state;
-}
+const settings = FACILITATOR_SETTINGS;
 
 async function arrivals({ authorization }: SignedPayment): Promise<number> {
   const transfers = await usdcTransfersTo(SELLER);
@@ -70,17 +42,19 @@ describe('a payment to another seller whose outcome is not known', () => {
       settings,
       seams: { evmClient: withNode(fault), settleWaitMs: 200, ...quiet },
     });
-    const payment = await newPayment();
-    expect((await settle(gateway, payment)).json()).toMatchObject({ errorReason: 'settlement_pending' });
+    const payment = await newForeignPayment();
+    expect((await settleForSeller(gateway, payment)).json()).toMatchObject({
+      errorReason: 'settlement_pending',
+    });
     const report = await gateway.services.reconcile({ dryRun: true });
     expect([judge(report), report.pending]).toMatchObject([
       'gap',
       [{ caller: 'shop-a', payer: payment.authorization.from.toLowerCase(), amountBaseUnits: 3_000_000n }],
     ]);
-    expect([await stateOf(gateway.sql, payment), await arrivals(payment)]).toEqual(['settling', 0]);
+    expect([await foreignStateOf(gateway.sql, payment), await arrivals(payment)]).toEqual(['settling', 0]);
     fault.isDown = false;
     expect(judge(await gateway.services.reconcile())).toBe('in_order');
-    expect([await stateOf(gateway.sql, payment), await arrivals(payment)]).toEqual(['settled', 1]);
+    expect([await foreignStateOf(gateway.sql, payment), await arrivals(payment)]).toEqual(['settled', 1]);
     await gateway.stop();
   });
 
@@ -91,18 +65,18 @@ describe('a payment to another seller whose outcome is not known', () => {
       settings,
       seams: { evmClient: withNode(fault), settleWaitMs: 100, ...quiet },
     });
-    const lost = await newPayment();
-    await settle(first, lost);
+    const lost = await newForeignPayment();
+    await settleForSeller(first, lost);
     // Whoever accepted it would still be working on it.
     await first.sql.query("UPDATE directory.facilitator_settlement SET due_at = now() + interval '1 hour'");
     const second = await startGateway({
       replicaOf: first,
       seams: { reconcileEveryMs: 100, maintainSenderEveryMs: NEVER_MS },
     });
-    await expect.poll(() => stateOf(first.sql, lost), { timeout: 20_000 }).toBe('settled');
-    const later = await newPayment();
-    await settle(first, later);
-    await expect.poll(() => stateOf(first.sql, later), { timeout: 20_000 }).toBe('settled');
+    await expect.poll(() => foreignStateOf(first.sql, lost), { timeout: 20_000 }).toBe('settled');
+    const later = await newForeignPayment();
+    await settleForSeller(first, later);
+    await expect.poll(() => foreignStateOf(first.sql, later), { timeout: 20_000 }).toBe('settled');
     expect([await arrivals(lost), await arrivals(later)]).toEqual([1, 1]);
     await second.stop();
     await first.stop();
@@ -122,12 +96,12 @@ describe('a payment to another seller whose outcome is not known', () => {
         }),
       },
     });
-    const payment = await newPayment();
-    const answer = settle(gateway, payment);
-    await expect.poll(() => stateOf(gateway.sql, payment), { timeout: 10_000 }).toBe('settling');
+    const payment = await newForeignPayment();
+    const answer = settleForSeller(gateway, payment);
+    await expect.poll(() => foreignStateOf(gateway.sql, payment), { timeout: 10_000 }).toBe('settling');
     await gateway.services.stop();
     const sql = new Pool({ connectionString: database.databaseUrl, max: 1 });
-    expect(await stateOf(sql, payment)).toBe('settled');
+    expect(await foreignStateOf(sql, payment)).toBe('settled');
     expect((await answer).json()).toMatchObject({ success: true });
     await sql.end();
     await gateway.app.close();

@@ -1,6 +1,8 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DEFAULT_CELL } from '../../src/db/queryable.ts';
+import { failPayment } from '../../src/payments/payment-store.ts';
 import type { Seams } from '../../src/services/seams.ts';
 import { localChain, usdcTransfersTo } from '../support/chain.ts';
 import { runCommand } from '../support/cli.ts';
@@ -49,7 +51,7 @@ async function transfersFrom(on: TestGateway, wallet: string): Promise<number> {
 
 async function storedOf(on: TestGateway, payment: SignedPayment) {
   const { rows } = await on.sql.query(
-    `SELECT state, facilitator, said_settled, credited_nano_usd FROM cell_0.payment WHERE identity LIKE $1`,
+    `SELECT payment_id, state, facilitator, said_settled, credited_nano_usd FROM cell_0.payment WHERE identity LIKE $1`,
     [`%${payment.authorization.nonce.toLowerCase()}`],
   );
   return rows[0];
@@ -95,6 +97,7 @@ describe('a remote facilitator', () => {
     ['says-failure-but-sent', 200],
     ['says-refused-but-sent', 200],
     ['names-another-transaction', 200],
+    ['names-no-transaction', 200],
     ['slow-answer', 200],
     ['slow-settle', 504],
   ])('with the fault %s: the payer is credited once', async (fault, firstStatus) => {
@@ -189,6 +192,17 @@ describe('a remote facilitator', () => {
 });
 
 describe('a facilitator that lies about a success', () => {
+  it('is remembered with the payment, also when it says so only as the payment ends', async () => {
+    const payment = await signPayment(await createPayer(100n), gateway.payTo, 5_000_000n);
+    await facilitator.plan(payment.authorization.nonce, 'unknown-code');
+    expect((await pay(gateway, payment)).statusCode).toBe(504);
+    const open = await storedOf(gateway, payment);
+    expect(open).toMatchObject({ state: 'pending', said_settled: false });
+    const end = { reason: 'expired', recheckAt: new Date(), saidSettled: true };
+    await failPayment(gateway.sql, DEFAULT_CELL, open.payment_id, end);
+    expect(await storedOf(gateway, payment)).toMatchObject({ state: 'failed', said_settled: true });
+  });
+
   it('is taken out of the list, in other replicas too, until the operator puts it back', async () => {
     const liar = await startFacilitator();
     const settings = { FACILITATORS: `${liar.url},embedded` };

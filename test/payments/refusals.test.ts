@@ -6,6 +6,7 @@ import { encodeBase64Json } from '../../src/lib/base64.ts';
 import { transferCallData } from '../../src/lib/eip3009.ts';
 import { localChain, sendAsPayer, usdcBalance } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { sendByStranger } from '../support/interrupted-payment.ts';
 import {
   BASE_USDC,
   createPayer,
@@ -14,6 +15,7 @@ import {
   type SignedPayment,
   signPayment,
 } from '../support/payment.ts';
+import { presentPayment } from '../support/solana-gateway.ts';
 
 let gateway: TestGateway;
 
@@ -240,3 +242,19 @@ describe('a payment that is not good', () => {
 function lowerCase({ authorization }: SignedPayment) {
   return { ...authorization, from: authorization.from.toLowerCase(), to: authorization.to.toLowerCase() };
 }
+
+/** Last, because it leaves something. */
+describe('a payment', () => {
+  it('that has expired is credited all the same when somebody else had sent it in time', async () => {
+    const late = await startGateway({ replicaOf: gateway, clock: { nowMs: () => Date.now() + 400_000 } });
+    const [sent, unsent] = await Promise.all(
+      [1, 2].map(async () => signPayment(await createPayer(10n), gateway.payTo, 5_000_000n)),
+    );
+    if (!sent || !unsent) throw new Error('there are two');
+    await sendByStranger(sent);
+    const answers = [];
+    for (const payment of [sent, unsent]) answers.push(await presentPayment(late, paymentHeader(payment)));
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([200, 400]);
+    await late.stop();
+  });
+});

@@ -7,17 +7,21 @@ import { fundedSolanaWallet, SOLANA_MAINNET, signSolanaPayment } from '../suppor
 import { presentPayment, solanaOffer, startSolanaGateway } from '../support/solana-gateway.ts';
 import { newSvmKey } from '../support/svm-key.ts';
 
-/** A facilitator that says what it supports, and who pays the fee. */
-async function startListing(feePayer: string) {
+/** A facilitator that says what it supports, and who pays the fee, except for the first times that it is asked. */
+async function startListing(feePayer: string, silentTimes = 0) {
   const extra = { feePayer };
   const kinds = [{ x402Version: 2, scheme: 'exact', network: SOLANA_MAINNET, extra }];
-  const server = createServer((_, response) =>
-    response.end(JSON.stringify({ kinds, extensions: [], signers: { 'solana:*': [feePayer] } })),
-  );
+  let asked = 0;
+  const server = createServer((_, response) => {
+    asked += 1;
+    if (asked <= silentTimes) response.writeHead(503).end();
+    else response.end(JSON.stringify({ kinds, extensions: [], signers: { 'solana:*': [feePayer] } }));
+  });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    timesAsked: () => asked,
     async stop() {
       const closed = once(server, 'close');
       server.close();
@@ -55,6 +59,22 @@ describe('an offer on Solana by a remote facilitator', () => {
       await restarted.stop();
     } finally {
       await gateway.stop();
+    }
+  });
+
+  it('is made soon after it was silent at first, while nobody else is asked more often', async () => {
+    const feePayer = newSvmKey().address;
+    const [late, prompt] = await Promise.all([startListing(feePayer, 2), startListing(newSvmKey().address)]);
+    const facilitators = `${late.url},${prompt.url}`;
+    const settings = { FACILITATORS: facilitators, EVM_PRIVATE_KEY: '', SVM_PRIVATE_KEY: '' };
+    const gateway = await startSolanaGateway({ settings });
+    try {
+      const offered = async () => (await solanaOffer(gateway, 1n)).extra['feePayer'];
+      await expect.poll(offered, { timeout: 30_000 }).toBe(feePayer);
+      expect([late.timesAsked(), prompt.timesAsked()]).toEqual([3, 1]);
+    } finally {
+      await gateway.stop();
+      await Promise.all([late.stop(), prompt.stop()]);
     }
   });
 });

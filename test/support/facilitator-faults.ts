@@ -15,6 +15,8 @@ export const FACILITATOR_FAULTS = [
   'says-refused-but-sent',
   /** Settles, then answers success with somebody else's transaction. */
   'names-another-transaction',
+  /** Settles, then answers success with a text that no transaction can have as its name. */
+  'names-no-transaction',
   /** Settles, and answers long after the caller has given up. */
   'slow-answer',
   /** Settles long after the caller has given up. */

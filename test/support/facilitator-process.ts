@@ -93,6 +93,10 @@ async function settle(call: Planned, response: ServerResponse): Promise<void> {
       send(response, 200, { success: true, transaction, network });
       return;
     }
+    case 'names-no-transaction':
+      await run();
+      send(response, 200, { success: true, transaction: malformed(call), network });
+      return;
     case 'slow-answer': {
       const result = await run();
       await sleep(SLOW_MS);
@@ -125,6 +129,11 @@ async function runHonestly(call: Planned): Promise<SettleResponse> {
 function madeUp({ payment, isSolana }: Planned): string {
   if (isSolana) return getBase58Decoder().decode(createHash('sha512').update(payment).digest());
   return `0x${payment.slice(34)}${payment.slice(2, 34)}`;
+}
+
+/** Of the right alphabet and about the right length: 50 bytes instead of 64 on Solana, 31 instead of 32 on EVM. */
+function malformed({ isSolana }: Planned): string {
+  return isSolana ? 'z'.repeat(68) : `0x${'ab'.repeat(31)}`;
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

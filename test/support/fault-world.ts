@@ -156,13 +156,26 @@ export async function startFaultWorld(): Promise<FaultWorld> {
 
   /** Who claimed a settlement that never came is out of the list, and nobody else is. */
   async function misjudged(outcomes: readonly Outcome<PlayedPayment>[]): Promise<string[]> {
-    const { rows } = await second.sql.query<{ name: string }>(
-      'SELECT name FROM directory.facilitator WHERE distrusted_at IS NOT NULL',
+    const { rows } = await second.sql.query<{ name: string; paymentId: string; reason: string }>(
+      `SELECT name, distrust_payment_id AS "paymentId", distrust_reason AS reason
+       FROM directory.facilitator WHERE distrusted_at IS NOT NULL`,
     );
-    const hasLied = outcomes.some(({ stored }) => stored?.state === 'failed' && stored.saidSettled);
-    const names = rows.map(({ name }) => name);
-    const expected = hasLied ? [facilitator.url] : [];
-    return describe(names) === describe(expected) ? [] : [`distrusted: ${describe(names)}`];
+    const liedAbout = outcomes.filter(({ stored }) => stored?.state === 'failed' && stored.saidSettled);
+    if (liedAbout.length > 0 && !rows.some(({ name }) => name === facilitator.url))
+      return liedAbout.map(({ stored }) => `trusted in spite of ${stored?.paymentId}`);
+    return rows.filter(mark => !isDeserved(mark, outcomes)).map(mark => `distrusted: ${describe(mark)}`);
+  }
+
+  /** Deserved for a payment that never came, and for one that was in doubt and came by another transaction. */
+  function isDeserved(
+    { name, paymentId, reason }: { name: string; paymentId: string; reason: string },
+    outcomes: readonly Outcome<PlayedPayment>[],
+  ): boolean {
+    const about = outcomes.find(({ stored }) => stored?.paymentId === paymentId);
+    if (name !== facilitator.url || !about?.stored) return false;
+    return reason === 'named_another_transaction'
+      ? about.payment.step.facilitator === 'names-another-transaction'
+      : about.stored.state === 'failed' && about.stored.saidSettled;
   }
 
   /** The operator puts the facilitator back, and no replica remembers anything of it. */

@@ -5,17 +5,25 @@ import type { Seams } from '../../src/services/seams.ts';
 
 /**
  * What happens to the gateway's own nodes. Receipts are the outcomes of transactions that are known, logs the
- * search for those that are not.
+ * search for those that are not; memos are missing from Solana's lists only, because only there they are listed.
  */
-export const NODE_FAULTS = ['none', 'receipts-down', 'logs-down', 'send-reply-lost'] as const;
+export const NODE_FAULTS = [
+  'none',
+  'receipts-down',
+  'logs-down',
+  'memos-missing',
+  'send-reply-lost',
+  'send-dropped',
+] as const;
 
 export type NodeFault = (typeof NODE_FAULTS)[number];
 
 /** Nodes that have whatever fault is wanted at the moment of a call. */
 export function faultyNodes(fault: () => NodeFault): Pick<Seams, 'evmClient' | 'svmClient'> {
   const down = () => Promise.reject(unavailable('the node'));
-  async function thenLose(sent: Promise<unknown>): Promise<void> {
-    await sent;
+  async function send(toNode: () => Promise<unknown>): Promise<void> {
+    if (fault() === 'send-dropped') await down();
+    await toNode();
     if (fault() === 'send-reply-lost') await down();
   }
   return {
@@ -23,14 +31,19 @@ export function faultyNodes(fault: () => NodeFault): Pick<Seams, 'evmClient' | '
       ...client,
       receipt: hash => (fault() === 'receipts-down' ? down() : client.receipt(hash)),
       logs: filter => (fault() === 'logs-down' ? down() : client.logs(filter)),
-      sendRawTransaction: raw => thenLose(client.sendRawTransaction(raw)),
+      sendRawTransaction: raw => send(() => client.sendRawTransaction(raw)),
     }),
     svmClient: (client: SvmClient): SvmClient => ({
       ...client,
       signatureStatuses: (...args) =>
         fault() === 'receipts-down' ? down() : client.signatureStatuses(...args),
-      history: (...args) => (fault() === 'logs-down' ? down() : client.history(...args)),
-      send: wire => thenLose(client.send(wire)),
+      async history(...args) {
+        if (fault() === 'logs-down') await down();
+        const entries = await client.history(...args);
+        if (fault() !== 'memos-missing') return entries;
+        return entries.map(entry => ({ ...entry, memo: undefined }));
+      },
+      send: wire => send(() => client.send(wire)),
     }),
   };
 }

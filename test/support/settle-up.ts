@@ -50,8 +50,7 @@ export const isOpen = ({ state }: Pick<StoredPayment, 'state'>): boolean =>
   state === 'settling' || state === 'pending';
 
 const LOOK_EVERY_MS = 300;
-/** One that could not be asked at once is asked again after a minute. */
-const KNOWN_TIMEOUT_MS = 100_000;
+const KNOWN_TIMEOUT_MS = 40_000;
 const POLL_MS = 50;
 
 /**
@@ -112,8 +111,8 @@ export function gapOf({ payment, stored, moved }: Outcome<TestPayment>): string 
 /** What is not empty in the report of `topup-gateway reconcile`, and what it could not tell. */
 export async function reconcileProblems(gateway: TestGateway): Promise<string[]> {
   const report = await gateway.services.reconcile({ dryRun: true });
-  const { networks, settledNotCredited, creditedNotOnChain, pending, confirming, suspense } = report;
-  const lists = { settledNotCredited, creditedNotOnChain, pending, confirming, suspense };
+  const { networks, settledNotCredited, creditedNotOnChain, pending, confirming, suspense, undone } = report;
+  const lists = { settledNotCredited, creditedNotOnChain, pending, confirming, suspense, undone };
   const problems = [
     ...networks.flatMap(({ network, problem }) => (problem ? [`${network}: ${problem}`] : [])),
     ...Object.entries(lists).flatMap(([name, list]) => list.map(item => `${name}: ${describe(item)}`)),

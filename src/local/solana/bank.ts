@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { type Address, getAddressDecoder, getAddressEncoder, getBase58Decoder } from '@solana/kit';
+import { type Address, getBase58Decoder } from '@solana/kit';
+import { addressBytes, addressOf } from './addresses.ts';
 import { feeOf } from './fee.ts';
 import type { History, TransactionRecord } from './history.ts';
 import {
@@ -12,7 +13,7 @@ import {
 } from './litesvm.ts';
 import { PREFLIGHT_FAILURE, RpcError, SIGNATURE_FAILURE } from './rpc-error.ts';
 import type { Commitment, Slots } from './slots.ts';
-import { ownerOf, readTokenState, uiTokenAmount } from './tokens.ts';
+import { readTokenBalance, readTokenState, uiTokenAmount } from './tokens.ts';
 import { isSigned, type WireTransaction } from './transaction.ts';
 import { describeTransactionError, type TransactionError, toTransactionError } from './transaction-error.ts';
 
@@ -65,7 +66,7 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
   vm.setTransactionHistory(0n);
 
   function account(address: string): VmAccount | undefined {
-    return vm.getAccount(Uint8Array.from(getAddressEncoder().encode(address as Address))) ?? undefined;
+    return vm.getAccount(addressBytes(address)) ?? undefined;
   }
 
   /** Programs see the slot and the time of now. Time never goes back, whatever the machine's clock does. */
@@ -103,7 +104,7 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
       return { err: toTransactionError(result.err()), meta: result.meta(), postAccounts: new Map() };
     }
     const postAccounts = new Map(
-      result.postAccounts().map(post => [getAddressDecoder().decode(post.address) as string, post.account()]),
+      result.postAccounts().map(post => [addressOf(post.address) as string, post.account()]),
     );
     return { err: null, meta: result.meta(), postAccounts };
   }
@@ -161,16 +162,11 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
     for (const [accountIndex, address] of addresses.entries()) {
       const found = account(address);
       lamports.push(Number(found?.lamports() ?? 0n));
-      const state = found && readTokenState(found);
-      if (state?.kind !== 'account') continue;
-      const { mint, owner, amount } = state.token;
-      tokens.push({
-        accountIndex,
-        mint,
-        owner,
-        programId: ownerOf(found as VmAccount),
-        uiTokenAmount: uiTokenAmount(amount, decimalsOf(mint)),
-      });
+      const balance = found && readTokenBalance(found);
+      if (!balance) continue;
+      const { mint, owner, programId, amount } = balance;
+      const decimals = decimalsOf(mint);
+      tokens.push({ accountIndex, mint, owner, programId, uiTokenAmount: uiTokenAmount(amount, decimals) });
     }
     return { lamports, tokens };
   }
@@ -190,7 +186,7 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
       const read = (index: number) => {
         const start = TABLE_HEADER_BYTES + index * ADDRESS_BYTES;
         const bytes = table.subarray(start, start + ADDRESS_BYTES);
-        return bytes.length === ADDRESS_BYTES ? [getAddressDecoder().decode(bytes) as string] : [];
+        return bytes.length === ADDRESS_BYTES ? [addressOf(bytes) as string] : [];
       };
       found.writable.push(...writableIndexes.flatMap(read));
       found.readonly.push(...readonlyIndexes.flatMap(read));
@@ -204,8 +200,8 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
     account,
     accountsOf: program =>
       vm
-        .getProgramAccounts(Uint8Array.from(getAddressEncoder().encode(program)))
-        .map(found => ({ address: getAddressDecoder().decode(found.address), account: found.account() })),
+        .getProgramAccounts(addressBytes(program))
+        .map(found => ({ address: addressOf(found.address), account: found.account() })),
     rentExemption: bytes => Number(vm.minimumBalanceForRentExemption(BigInt(bytes))),
     unixTimestamp: () => unixTimestamp,
     simulate,
@@ -238,7 +234,7 @@ export function showMeta(
       returned.data().length === 0
         ? null
         : {
-            programId: getAddressDecoder().decode(returned.programId()),
+            programId: addressOf(returned.programId()),
             data: [Buffer.from(returned.data()).toString('base64'), 'base64'],
           },
   };

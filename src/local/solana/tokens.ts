@@ -1,4 +1,4 @@
-import { type Address, getAddressDecoder } from '@solana/kit';
+import type { Address } from '@solana/kit';
 import {
   getMintDecoder,
   getTokenDecoder,
@@ -6,6 +6,7 @@ import {
   TOKEN_PROGRAM_ADDRESS,
   type Token,
 } from '@solana-program/token';
+import { addressOf } from './addresses.ts';
 import type { VmAccount } from './litesvm.ts';
 
 export const TOKEN_2022_PROGRAM_ADDRESS = 'TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb' as Address;
@@ -13,6 +14,10 @@ export const TOKEN_PROGRAMS: readonly string[] = [TOKEN_PROGRAM_ADDRESS, TOKEN_2
 
 const MINT_BYTES = 82;
 const TOKEN_BYTES = 165;
+/** Of a token account, which begins with its mint. */
+const OWNER_OFFSET = 32;
+const AMOUNT_OFFSET = 64;
+const STATE_OFFSET = 108;
 
 /** Token-2022 pads every account with extensions to the length of a token account, then says what it is. */
 const KIND_OFFSET = TOKEN_BYTES;
@@ -22,7 +27,7 @@ const KIND_TOKEN = 2;
 export type TokenState = { kind: 'mint'; mint: Mint } | { kind: 'account'; token: Token };
 
 export function ownerOf(account: VmAccount): Address {
-  return getAddressDecoder().decode(account.owner());
+  return addressOf(account.owner());
 }
 
 /** Reads what both token programs keep in common; extensions of Token-2022 are not looked at. */
@@ -33,11 +38,32 @@ export function readTokenState(account: VmAccount): TokenState | undefined {
     const mint = getMintDecoder().decode(data.subarray(0, MINT_BYTES));
     return mint.isInitialized ? { kind: 'mint', mint } : undefined;
   }
-  if (data.length !== TOKEN_BYTES && data[KIND_OFFSET] !== KIND_TOKEN) return undefined;
-  // The state's byte is 0 until the account is initialised.
-  return data[108] === 0
-    ? undefined
-    : { kind: 'account', token: getTokenDecoder().decode(data.subarray(0, TOKEN_BYTES)) };
+  return isTokenAccount(data)
+    ? { kind: 'account', token: getTokenDecoder().decode(data.subarray(0, TOKEN_BYTES)) }
+    : undefined;
+}
+
+/** What a token account holds, and nothing else of it; undefined for any other account. */
+export function readTokenBalance(
+  account: VmAccount,
+): { mint: Address; owner: Address; programId: Address; amount: bigint } | undefined {
+  const programId = ownerOf(account);
+  if (!TOKEN_PROGRAMS.includes(programId)) return undefined;
+  const data = account.data();
+  if (!isTokenAccount(data)) return undefined;
+  const amount = Buffer.from(data.buffer, data.byteOffset, data.length).readBigUInt64LE(AMOUNT_OFFSET);
+  return {
+    mint: addressOf(data.subarray(0, OWNER_OFFSET)),
+    owner: addressOf(data.subarray(OWNER_OFFSET, AMOUNT_OFFSET)),
+    programId,
+    amount,
+  };
+}
+
+function isTokenAccount(data: Uint8Array): boolean {
+  if (data.length !== TOKEN_BYTES && data[KIND_OFFSET] !== KIND_TOKEN) return false;
+  // The state is 0 until the account is initialised.
+  return data[STATE_OFFSET] !== 0;
 }
 
 /** An amount in the shape that the protocol shows everywhere. */

@@ -38,21 +38,36 @@ export function decodeTransaction(text: string, encoding: 'base58' | 'base64'): 
   }
   try {
     const transaction = getTransactionDecoder().decode(bytes);
+    if (!same(getTransactionEncoder().encode(transaction), bytes)) throw new Error(NOT_WHOLE);
     const messageBytes = Uint8Array.from(transaction.messageBytes);
-    const message = getCompiledTransactionMessageDecoder().decode(messageBytes);
-    if (message.version !== 'legacy' && message.version !== 0) throw new Error('unknown version');
-    const whole =
-      same(getTransactionEncoder().encode(transaction), bytes) &&
-      same(getCompiledTransactionMessageEncoder().encode(message), messageBytes);
-    if (!whole) throw new Error('these bytes are not what a transaction is written as');
-    checkIndexes(message);
+    const message = readMessage(messageBytes);
     const signatures = signersOf(message).map(address =>
       getBase58Decoder().decode(transaction.signatures[address] ?? new Uint8Array(64)),
     );
-    return { bytes, messageBytes, message: message, signatures };
+    return { bytes, messageBytes, message, signatures };
   } catch (error) {
     throw invalidParams(`failed to deserialize transaction: ${(error as Error).message}`);
   }
+}
+
+const NOT_WHOLE = 'these bytes are not what a transaction is written as';
+
+/** Simulated, sent and shown, a message is read three times, and reading its addresses takes longer than running it. */
+const recent = new Map<string, WireTransaction['message']>();
+const MAX_RECENT = 512;
+
+function readMessage(bytes: Uint8Array): WireTransaction['message'] {
+  const key = Buffer.from(bytes).toString('latin1');
+  const known = recent.get(key);
+  if (known) return known;
+  const message = getCompiledTransactionMessageDecoder().decode(bytes);
+  if (message.version !== 'legacy' && message.version !== 0) throw new Error('unknown version');
+  if (!same(getCompiledTransactionMessageEncoder().encode(message), bytes)) throw new Error(NOT_WHOLE);
+  checkIndexes(message);
+  recent.set(key, message);
+  const [oldest] = recent.size > MAX_RECENT ? recent.keys() : [];
+  if (oldest !== undefined) recent.delete(oldest);
+  return message;
 }
 
 export function signersOf(message: Message): readonly Address[] {
