@@ -164,16 +164,24 @@ async function restore(node: AnvilNode, state: Hex, options: LocalEvmChainOption
 
 /** The node takes up the clock of this machine; a chain that was moved ahead of it must not go back. */
 async function continueTime(node: AnvilNode): Promise<void> {
-  const { timestamp } = await node.getBlock();
-  const aheadSeconds = Number(timestamp) - Math.floor(Date.now() / 1_000);
-  if (aheadSeconds > 0) await node.increaseTime({ seconds: aheadSeconds });
+  const ahead = await aheadSeconds(node);
+  if (ahead > 0) await node.increaseTime({ seconds: ahead });
 }
 
+/** How far the newest block is ahead of this machine's clock; negative when it is behind. */
+async function aheadSeconds(node: AnvilNode): Promise<number> {
+  const { timestamp } = await node.getBlock();
+  return Number(timestamp) - Math.floor(Date.now() / 1_000);
+}
+
+/** The node's own reset goes back to the time at which it was started; nobody's payment is valid there. */
 async function empty(node: AnvilNode): Promise<void> {
   await node.request<{ Method: 'anvil_reset'; Parameters: []; ReturnType: null }>({
     method: 'anvil_reset',
     params: [],
   });
+  const behindSeconds = -(await aheadSeconds(node));
+  if (behindSeconds > 0) await node.increaseTime({ seconds: behindSeconds });
 }
 
 /** Puts the contracts on an empty chain. */

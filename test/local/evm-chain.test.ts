@@ -232,7 +232,7 @@ describe('local EVM chain', () => {
     expect(await balanceAt(again.rpcUrl, other)).toBe(3n);
   });
 
-  it('lets time pass for calls while nothing happens', async () => {
+  it('lets time pass for calls while nothing happens, and goes on in it after a reset', async () => {
     const chain = await start(undefined, { blockTimeSeconds: 1 });
     const node = connectAnvil(chain.rpcUrl);
     // Answers the time of the block that a call runs in.
@@ -241,6 +241,10 @@ describe('local EVM chain', () => {
     const readClock = async () => BigInt((await node.call({ to: clock })).data ?? 0n);
     const before = await readClock();
     await vi.waitFor(async () => expect((await readClock()) - before).toBeGreaterThan(1n), WAIT);
+    // The node was started some seconds ago, and does not go back to then.
+    const now = BigInt(Math.floor(Date.now() / 1_000));
+    await chain.reset();
+    expect((await node.getBlock()).timestamp).toBeGreaterThanOrEqual(now);
   });
 
   it('goes on in time while it is being saved, however long that takes', async () => {

@@ -212,6 +212,56 @@ describe('discovery without a way to pay by x402', () => {
   });
 });
 
+describe('both rails over HTTP', () => {
+  const RAILS = ['/agent/x402', '/agent/mpp'];
+
+  it.each(RAILS)('are open to pages in browsers: %s', async rail => {
+    const preflight = await gateway.app.inject({
+      method: 'OPTIONS',
+      url: `${rail}/api-keys/revoke?api_key=x`,
+      headers: { origin: 'https://app.example', 'access-control-request-method': 'DELETE' },
+    });
+    expect([preflight.statusCode, preflight.headers['access-control-allow-origin']]).toEqual([204, '*']);
+    const allowed = String(preflight.headers['access-control-allow-headers']).split(', ');
+    expect(allowed).toEqual(expect.arrayContaining(['authorization', 'x-payment', 'payment-signature']));
+    expect(preflight.headers['access-control-allow-methods']).toContain('DELETE');
+    const offer = await gateway.app.inject({ url: `${rail}/subscription` });
+    expect([offer.statusCode, offer.headers['cache-control']]).toEqual([402, 'no-store']);
+    expect(offer.headers['access-control-allow-origin']).toBe('*');
+    const exposed = String(offer.headers['access-control-expose-headers']).split(', ');
+    const receipts = ['PAYMENT-REQUIRED', 'PAYMENT-RESPONSE', 'WWW-Authenticate', 'Payment-Receipt'];
+    expect(exposed).toEqual(expect.arrayContaining(receipts));
+  });
+
+  it('refuse two payments in one request, and what is none', async () => {
+    for (const headers of [
+      { 'payment-signature': 'e30=', 'x-payment': 'e30' },
+      { 'payment-signature': 'e30=, e30=' },
+      { 'payment-signature': 'nonsense' },
+      { 'x-payment': 'e30=' },
+    ]) {
+      const answer = await gateway.app.inject({ url: '/agent/x402/subscription', headers });
+      expect([answer.statusCode, answer.json()]).toMatchObject([400, { error: 'payment_malformed' }]);
+    }
+  });
+
+  it('take so many calls a minute from one address', async () => {
+    const limited = await startGateway({ replicaOf: gateway, settings: { RATE_LIMITS: 'on' } });
+    for (const rail of RAILS) {
+      const call = () => limited.app.inject({ url: `${rail}/subscription` });
+      const answers = await Promise.all(Array.from({ length: 120 }, call));
+      expect(new Set(answers.map(({ statusCode }) => statusCode))).toEqual(new Set([402]));
+      const refused = await call();
+      expect(refused.statusCode).toBe(429);
+      expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+      expect(refused.json()).toMatchObject(
+        rail === '/agent/mpp' ? { title: 'rate_limited', status: 429 } : { error: 'rate_limited' },
+      );
+    }
+    await limited.stop();
+  });
+});
+
 /** What `mppx validate` says, whose public testnet is the node that is given, or is not there. */
 async function validate(args: readonly string[], node = '') {
   const standIn = path.join(CLIENTS_FOLDER, 'tempo-stand-in.mjs');

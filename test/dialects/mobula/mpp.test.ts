@@ -1,15 +1,17 @@
 import { Challenge, Credential, Receipt } from 'mppx';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { sleep } from '../../../src/lib/deadline.ts';
 import { startGateway } from '../../support/gateway.ts';
 import { expectPublishedShape } from '../../support/mobula-schemas.ts';
 import { readAnswers, runMppx } from '../../support/mppx-cli.ts';
 import {
+  challengeOf,
   createTempoPayer,
   credentialFor,
   fetchPaid,
   PATH_USD,
   pathUsdBalance,
+  pushCredential,
+  pushTransfer,
   sendCredential,
   startTempoGateway,
   TEMPO_TESTNET,
@@ -37,12 +39,16 @@ const balanceOf = (address: `0x${string}`) => pathUsdBalance(gateway.chain, addr
 const pay = (payer: TempoPayer, route: string, mode?: 'pull' | 'push') =>
   fetchPaid(gateway, payer, route, mode);
 const credentialOf = (payer: TempoPayer, route: string) => credentialFor(gateway, payer, route);
+/** The credential of a payment that the payer has sent itself. */
+async function pushed(payer: TempoPayer, route: string): Promise<string> {
+  const challenge = await challengeOf(gateway, route);
+  const amountBaseUnits = BigInt(String(challenge.request['amount']));
+  const transfer = { payer, challenge, to: gateway.tempoPayTo, amountBaseUnits };
+  return pushCredential(challenge, await pushTransfer(gateway.chain, transfer), payer.address);
+}
 const send = (route: string, credential: string) => sendCredential(gateway, route, credential);
 
 const SUBSCRIBE = '/subscribe?plan=startup&payment_frequency=monthly';
-
-/** A transaction of mppx is good for 25 s, and the node takes none that is good for 30 s after its newest block. */
-const RESTED_MS = 6_500;
 
 describe('the challenge', () => {
   it('names price, token, receiver and chain, and always an end', async () => {
@@ -102,12 +108,6 @@ describe('mppx 0.11.0', () => {
     });
   });
 
-  it('pays on a chain that has rested', async () => {
-    const payer = await createPayer();
-    await sleep(RESTED_MS);
-    expect(await pay(payer, SUBSCRIBE)).toMatchObject({ status: 200 });
-  });
-
   it('tops up in push mode with exactly one transfer', async () => {
     const payer = await createPayer();
     const { body } = await pay(payer, SUBSCRIBE);
@@ -134,13 +134,13 @@ describe('mppx 0.11.0', () => {
     const first = await payByCli(payer, SUBSCRIBE);
     expect(first['api_key']).toMatch(/^mbl_test_/);
     const agentId = String(first['user_id']);
-    const [topup, second] = await Promise.all([
+    const [topup, second, revoked] = await Promise.all([
       payByCli(payer, `/top-up?agent_id=${agentId}&amount_usd=20`),
       payByCli(payer, '/api-keys/create'),
+      payByCli(payer, `/api-keys/revoke?api_key=${String(first['api_key'])}`),
     ]);
     expect(topup).toEqual({ credits_added: 50_000, new_credits_limit: 175_000 });
     expect(second['user_id']).toBe(agentId);
-    const revoked = await payByCli(payer, `/api-keys/revoke?api_key=${String(first['api_key'])}`);
     expect(revoked).toEqual({ deleted: true });
     expect(await payByCli(payer, '/subscription')).toMatchObject({
       user_id: agentId,
@@ -160,6 +160,8 @@ async function payByCli(payer: TempoPayer, route: string): Promise<Record<string
   const [asked, paid] = readAnswers(stdout);
   expect([route, code, asked?.status, paid?.status]).toEqual([route, 0, 402, 200]);
   expect(asked?.headers.get('www-authenticate')).toMatch(/^Payment id="/);
+  expect(asked?.headers.get('payment-receipt')).toBeNull();
+  expect(paid?.headers.get('cache-control')).toBe('private');
   expect(Receipt.deserialize(paid?.headers.get('payment-receipt') ?? '')).toMatchObject({
     method: 'tempo',
     status: 'success',
@@ -241,10 +243,11 @@ describe('a credential', () => {
     expect(JSON.stringify(answer.body)).not.toContain(String(theirs['api_key']));
   });
 
-  it('is taken once by two replicas at once', async () => {
+  it.each(['pull', 'push'] as const)('is taken once by two replicas at once: %s', async mode => {
     const replica = await startGateway({ replicaOf: gateway });
     const payer = await createPayer();
-    const credential = await credentialOf(payer, SUBSCRIBE);
+    const before = await balanceOf(gateway.tempoPayTo);
+    const credential = await (mode === 'pull' ? credentialOf(payer, SUBSCRIBE) : pushed(payer, SUBSCRIBE));
     const headers = { authorization: credential };
     const url = `/agent/mpp${SUBSCRIBE}`;
     const answers = await Promise.all(
@@ -253,6 +256,8 @@ describe('a credential', () => {
     expect(answers.every(({ statusCode }) => [200, 503].includes(statusCode))).toBe(true);
     const settled = await send(SUBSCRIBE, credential);
     expect(settled.status).toBe(200);
+    expect((await send(SUBSCRIBE, credential)).body).toEqual(settled.body);
+    expect((await balanceOf(gateway.tempoPayTo)) - before).toBe(50_000_000n);
     expect((await pay(payer, '/subscription')).body).toMatchObject({
       api_keys: [settled.body['api_key']],
       left_days: 30,

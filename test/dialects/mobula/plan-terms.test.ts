@@ -11,6 +11,7 @@ import { createPayer } from '../../support/payment.ts';
 import { ledgerBreaks, type MobulaGateway, movableClock, pay, status, subscribe } from './mobula-gateway.ts';
 
 const USD = 1_000_000_000n;
+const RENEWAL = '/subscribe?plan=startup&payment_frequency=monthly';
 
 const clock = movableClock();
 let gateway: MobulaGateway;
@@ -263,5 +264,43 @@ describe('a yearly plan at which nobody has looked for months', () => {
     clock.forwardDays(330);
     // The last of twelve months, which has 35 days, is left.
     expectAbout(await changeTo(wallet, 'growth'), 83_333);
+  });
+});
+
+describe('a renewal answers', () => {
+  it('the newest key, the one that it names, or a new one when none is left', async () => {
+    const wallet = await createPayer();
+    const renew = (more = '') => subscribe(gateway, wallet, 'startup', 'monthly', more);
+    const { agentId, apiKey: first } = await renew();
+    const second = String((await pay(gateway, wallet, '/api-keys/create')).body['api_key']);
+    expect(await renew()).toEqual({ agentId, apiKey: second });
+    expect(await renew(`&api_key=${first}&user_id=${agentId}`)).toEqual({ agentId, apiKey: first });
+    for (const key of [first, second]) await pay(gateway, wallet, `/api-keys/revoke?api_key=${key}`);
+    expect(await pay(gateway, wallet, `${RENEWAL}&api_key=${first}`)).toMatchObject({ status: 403 });
+    const { apiKey: third } = await renew();
+    expect([first, second]).not.toContain(third);
+    expect(await status(gateway, wallet)).toMatchObject({ api_keys: [third], left_days: 120 });
+  });
+});
+
+describe('a replica whose clock is behind', () => {
+  it('knows what was sold by the others’ clocks', async () => {
+    const wallet = await createPayer();
+    const { agentId, apiKey } = await subscribe(gateway, wallet);
+    const behindDays = 20 / 86_400;
+    clock.forwardDays(-behindDays);
+    expect(await status(gateway, wallet)).toMatchObject({
+      user_id: agentId,
+      api_keys: [apiKey],
+      plan: 'startup',
+      plan_active: true,
+      credits_left: 125_000,
+    });
+    const topup = await pay(gateway, wallet, `/top-up?agent_id=${agentId}&amount_usd=20`);
+    expect(topup).toMatchObject({ status: 200, body: { new_credits_limit: 175_000 } });
+    await subscribe(gateway, wallet);
+    expect(await changeTo(wallet, 'growth')).toBe(50_000 + 250_000);
+    clock.forwardDays(behindDays);
+    expect(await status(gateway, wallet)).toMatchObject({ plan: 'growth', left_days: 30 });
   });
 });
