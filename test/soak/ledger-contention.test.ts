@@ -6,7 +6,7 @@ import { createBatcher } from '../../src/ledger/batcher.ts';
 import { addGrant } from '../../src/ledger/grants.ts';
 import { applyOperations, type SpendingOperation, type SpendingResult } from '../../src/ledger/spending.ts';
 import { newId } from '../../src/lib/ids.ts';
-import { expectAllBooked, ORDERS, spawnLoad } from './load-children.ts';
+import { expectAllBooked, ORDERS, spawnLoad } from '../ledger/load-children.ts';
 import {
   CELLS,
   createLedgerDatabase,
@@ -14,7 +14,7 @@ import {
   type LedgerDatabase,
   openFunded,
   openMany,
-} from './support.ts';
+} from '../ledger/support.ts';
 
 const WRITERS = 64;
 

@@ -110,7 +110,7 @@ describe('Solana in the sandbox', () => {
     await payAsCommand(sandbox, rpcUrl);
   });
 
-  it('goes on after kill -9, and is emptied with the rest', { timeout: 60_000 }, async () => {
+  it('goes on after kill -9, and is emptied with the rest', async () => {
     const first = await sandboxes.start('killed');
     const { address } = await generateKeyPairSigner();
     expect(await fund(first, address, '3')).toMatchObject({ status: 200 });
