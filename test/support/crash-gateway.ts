@@ -58,6 +58,8 @@ const seams: Seams = {
   ...msOf('settleWaitMs', 'SETTLE_WAIT_MS'),
   ...msOf('settleTimeoutMs', 'SETTLE_TIMEOUT_MS'),
   ...msOf('reconcileEveryMs', 'RECONCILE_EVERY_MS'),
+  ...msOf('finalityCheckMs', 'FINALITY_CHECK_MS'),
+  ...msOf('reorgGraceMs', 'REORG_GRACE_MS'),
   evmClient(plain) {
     const client = nodes.evmClient?.(plain) ?? plain;
     return {

@@ -6,7 +6,13 @@ export interface Cell {
   network: PaymentNetwork;
   fault: FacilitatorFault;
   feePayer: 'stub' | 'own';
+  /** After a reorganisation its facilitator does not send it any more. */
+  isGivenUp?: true;
 }
+
+/** Its money never moves, or not again once a reorganisation has undone that. */
+export const staysUnpaid = ({ fault, isGivenUp }: Cell): boolean =>
+  isGivenUp === true || NEVER_SENT.includes(fault);
 
 /** `twin` is a second remote one that serves Solana only and signs with the first one's key. */
 export type Member = 'stub' | 'embedded' | 'twin';
@@ -44,11 +50,30 @@ const LISTED_DOWN: Deployment = { name: 'a list whose first one is down', member
 
 const ALL = [REMOTE, REMOTE_DOWN, EMBEDDED, LISTED, LISTED_DOWN];
 
+/**
+ * For payments that a reorganisation undoes after they were credited. On Base only: the local Solana has no forks, so that
+ * nothing that it has executed can be undone. There a node that knows nothing of a transaction any more stands for one
+ * (test/solana/outages.test.ts), without a kill.
+ */
+const HONEST: Cell = { network: 'evm', fault: 'honest', feePayer: 'stub' };
+const UNDONE_REMOTE: Deployment = {
+  name: 'a remote facilitator',
+  members: ['stub'],
+  cells: [HONEST, HONEST, { ...HONEST, isGivenUp: true }, { ...HONEST, isGivenUp: true }],
+};
+const UNDONE_EMBEDDED: Deployment = {
+  name: 'the embedded facilitator',
+  members: ['embedded'],
+  cells: [HONEST, HONEST, HONEST, HONEST],
+};
+
 /** When a gateway is killed. */
 export interface CrashPoint {
   name: string;
-  /** See `crash-gateway.ts`; `after-claim` and `during-settle` are made from outside. */
+  /** See `crash-gateway.ts`; `after-claim`, `during-settle` and those of reversals are made from outside. */
   at: string;
+  /** Every payment is credited, and then a reorganisation undoes all of them. */
+  isReversal?: true;
   /** The next process is killed, too: in its reconciler, which finds what the first one has left. */
   again?: string;
   deployments: readonly Deployment[];
@@ -145,6 +170,21 @@ export const CRASH_POINTS: readonly CrashPoint[] = [
     at: 'while-pending',
     again: 'before-credit',
     deployments: [REMOTE, EMBEDDED, LISTED],
+    reaches: always,
+  },
+  {
+    name: 'right before and right after a reversal is booked',
+    at: 'while-reversing',
+    isReversal: true,
+    deployments: [UNDONE_REMOTE, UNDONE_EMBEDDED],
+    reaches: always,
+  },
+  {
+    name: 'while it is reversed, and again in the reconciler before it is credited anew',
+    at: 'while-reversed',
+    isReversal: true,
+    again: 'before-credit',
+    deployments: [UNDONE_REMOTE, UNDONE_EMBEDDED],
     reaches: always,
   },
 ];

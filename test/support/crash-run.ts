@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type Pool } from 'pg';
-import type { Cell, CrashPoint, Deployment, Member } from './crash-matrix.ts';
+import { countBlocked, endHalf } from './crash-locks.ts';
+import { type Cell, type CrashPoint, type Deployment, type Member, staysUnpaid } from './crash-matrix.ts';
+import { killInReversal, REVERSAL_TIMES, waitUntilBack } from './crash-reversal.ts';
 import { startFacilitator, type TestFacilitator } from './facilitator.ts';
-import { NEVER_SENT } from './facilitator-faults.ts';
 import { startGateway, type TestGateway } from './gateway.ts';
 import { type GatewayProcess, startGatewayProcess } from './gateway-process.ts';
 import { CAIP2, type OwnChains, startOwnChains, type TestPayment } from './own-chains.ts';
@@ -13,6 +14,7 @@ import {
   readOutcomes,
   readPayments,
   reconcileProblems,
+  type StoredPayment,
   waitUntilClosed,
   waitUntilKnown,
 } from './settle-up.ts';
@@ -33,6 +35,8 @@ export interface CrashResult {
   reached: CellPayment[];
   /** Those that the next process did not find, because they were never stored. */
   unstored: CellPayment[];
+  /** What the dead have left. */
+  left: StoredPayment[];
   outcomes: Outcome<CellPayment>[];
   /** What does not add up. */
   problems: string[];
@@ -89,8 +93,10 @@ export async function runCrash(
   const cells = point.at === 'after-claim' ? deployment.cells.slice(0, MAX_BLOCKED) : deployment.cells;
   const payments = await Promise.all(cells.map(cell => signCell(lane, prepared, cell)));
   try {
-    const reached = await killFirst(lane, point, { env: prepared.env, sql, payments, deployment });
+    const kill = point.isReversal ? killInReversal : killFirst;
+    const reached = await kill(lane, point, { env: prepared.env, sql, payments, deployment });
     if (point.again) await killInReconciler(lane, prepared.env, point.again);
+    const left = await readPayments(sql);
     await stub.open();
     const gateway = await startGateway({
       replicaOf: { env: prepared.env } as TestGateway,
@@ -99,10 +105,12 @@ export async function runCrash(
         settleTimeoutMs: SETTLE_TIMEOUT_MS,
         settleWaitMs: SETTLE_WAIT_MS,
         reconcileEveryMs: RECONCILE_EVERY_MS,
+        ...(point.isReversal ? REVERSAL_TIMES : {}),
       },
     });
     try {
-      return { reached, ...(await finish(lane, gateway, payments)) };
+      if (point.isReversal) await waitUntilBack(chains, gateway.sql, payments);
+      return { reached, left, ...(await finish(lane, gateway, payments)) };
     } finally {
       await gateway.stop();
     }
@@ -126,7 +134,7 @@ async function signCell(
   return { ...payment, ...cell };
 }
 
-interface Run {
+export interface Run {
   env: Record<string, string>;
   sql: Client;
   payments: readonly CellPayment[];
@@ -155,7 +163,7 @@ async function killFirst(lane: CrashLane, point: CrashPoint, run: Run): Promise<
     return { there, over: payments.filter(payment => answered.has(payment) || there.includes(payment)) };
   });
   await gateway.kill();
-  if (point.at === 'after-claim') await leaveHalfUnstored(sql);
+  if (point.at === 'after-claim') await endHalf(sql, 'open_payment');
   if (point.at === 'during-settle') await lane.stub.release();
   return reached;
 }
@@ -166,7 +174,8 @@ async function whoIsThere(
   { at }: CrashPoint,
   { sql, payments, gateway }: Run & { gateway: GatewayProcess },
 ): Promise<CellPayment[]> {
-  if (at === 'after-claim') return (await countBlocked(sql)) >= payments.length ? [...payments] : [];
+  if (at === 'after-claim')
+    return (await countBlocked(sql, 'open_payment')) >= payments.length ? [...payments] : [];
   if (at === 'during-settle') {
     const { held } = await stub.counts();
     return payments.filter(({ key }) => held.includes(key));
@@ -198,28 +207,6 @@ async function untilAll(
 
 /** Lets nobody store a payment. */
 const LOCK_PAYMENTS = 'BEGIN; LOCK TABLE cell_0.payment IN SHARE MODE';
-const BLOCKED = `FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-  AND query LIKE '%open_payment%'`;
-
-async function countBlocked(sql: Client): Promise<number> {
-  // A transaction sees one state of this list else.
-  await sql.query('SELECT pg_stat_clear_snapshot()');
-  const { rows } = await sql.query<{ blocked: number }>(`SELECT count(*)::int AS blocked ${BLOCKED}`);
-  return rows[0]?.blocked ?? 0;
-}
-
-/**
- * The server goes on with the statement of a client that is gone. Half of them are ended, so that their payments are
- * claimed and never stored; the others are stored after the death of the process that asked for it.
- */
-async function leaveHalfUnstored(sql: Client): Promise<void> {
-  const { rows } = await sql.query<{ pid: number }>(`SELECT pid ${BLOCKED} ORDER BY pid`);
-  const ended = rows.filter((_, index) => index % 2 === 0).map(({ pid }) => pid);
-  await sql.query('SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid', [ended]);
-  while ((await countBlocked(sql)) > rows.length - ended.length) await sleep(POLL_MS);
-  await sql.query('COMMIT');
-  while ((await countBlocked(sql)) > 0) await sleep(POLL_MS);
-}
 
 /** The second death, of the process that works on what the first one has left. */
 async function killInReconciler(
@@ -246,7 +233,7 @@ async function finish(
   lane: CrashLane,
   gateway: TestGateway,
   payments: readonly CellPayment[],
-): Promise<Omit<CrashResult, 'reached'>> {
+): Promise<Omit<CrashResult, 'reached' | 'left'>> {
   const { chains } = lane;
   const { sql } = gateway;
   const present = async (payment: CellPayment) => ({
@@ -255,10 +242,10 @@ async function finish(
   });
   const unstored = await presentUnstored(chains, sql, payments, present);
   await chains.makeBlocks();
-  const neverSent = payments.filter(({ fault }) => NEVER_SENT.includes(fault));
+  const unpaid = payments.filter(staysUnpaid);
   const late = await waitUntilClosed(sql, {
     timeoutMs: CLOSE_TIMEOUT_MS,
-    mayStay: ({ identity }) => neverSent.some(({ key }) => identity.endsWith(key)),
+    mayStay: ({ identity }) => unpaid.some(({ key }) => identity.endsWith(key)),
   });
   await chains.endSignatures();
   const open = await waitUntilClosed(sql, { timeoutMs: CLOSE_TIMEOUT_MS });

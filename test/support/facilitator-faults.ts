@@ -59,4 +59,6 @@ export interface StubCounts {
   held: string[];
   /** Settle requests by the payment's key. */
   settles: Record<string, number>;
+  /** Payments after whose verification it stopped to listen. */
+  lastVerified: string[];
 }

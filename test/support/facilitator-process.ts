@@ -31,7 +31,13 @@ const plans = new Map<string, FacilitatorFault>();
 /** Payments that are yet to be verified before this facilitator stops to listen, and the answers that wait for that. */
 const lastVerified = new Set<string>();
 const lastAnswers: (() => void)[] = [];
-const counts: Omit<StubCounts, 'held'> = { verify: 0, settle: 0, supported: 0, settles: {} };
+const counts: Omit<StubCounts, 'held'> = {
+  verify: 0,
+  settle: 0,
+  supported: 0,
+  settles: {},
+  lastVerified: [],
+};
 const held = new Map<string, (() => void)[]>();
 let holding = false;
 /** The newest transaction on each kind of chain, and whose payment it carries. */
@@ -166,6 +172,7 @@ async function untilClosed(payment: string, response: ServerResponse): Promise<v
   response.setHeader('connection', 'close');
   const closed = new Promise<void>(resolve => lastAnswers.push(resolve));
   lastVerified.delete(payment);
+  counts.lastVerified.push(payment);
   if (lastVerified.size === 0) close();
   await closed;
 }

@@ -11,6 +11,8 @@ import { newSvmKey } from './svm-key.ts';
 /** A remote facilitator of the test's own. */
 export interface TestFacilitator {
   url: string;
+  /** Pays the gas on EVM. */
+  gasPayer: string;
   /** Pays the fee of payments on Solana; empty where it serves no Solana. */
   feePayer: string;
   /** A second facilitator, without faults, that serves Solana only and signs with the same key. */
@@ -42,14 +44,14 @@ const FEE_PAYER_LAMPORTS = 10_000_000_000n;
 /** Starts the official facilitator classes behind HTTP on local chains, with keys of its own. */
 export async function startFacilitator(options: FacilitatorOptions = {}): Promise<TestFacilitator> {
   const { solana } = options;
-  const evm = await evmEnv(options.evmRpcUrl ?? inject('rpcUrl'));
+  const evm = await evmAccount(options.evmRpcUrl ?? inject('rpcUrl'));
   const feePayer = solana && newSvmKey();
   if (feePayer) await solana.airdrop(feePayer.address, FEE_PAYER_LAMPORTS);
   const child = fork(path.join(inject('programs'), 'facilitator-process.mjs'), {
     execArgv: [],
     env: {
       PATH: process.env['PATH'],
-      ...evm,
+      ...evm.env,
       ...(feePayer ? { STUB_SVM_KEY: feePayer.secret, STUB_SVM_RPC_URL: solana.rpcUrl } : {}),
       STUB_VERSIONS: options.versions ?? '1,2',
       STUB_BEARER: options.bearer ?? '',
@@ -75,6 +77,7 @@ export async function startFacilitator(options: FacilitatorOptions = {}): Promis
   const tell = async (message: StubCommand) => void (await command(message));
   return {
     url: `http://127.0.0.1:${port}`,
+    gasPayer: evm.gasPayer,
     feePayer: feePayer?.address ?? '',
     twinUrl: twinPort === undefined ? '' : `http://127.0.0.1:${twinPort}`,
     plan: (payment, fault) => tell({ kind: 'plan', payment: payment.toLowerCase(), fault }),
@@ -91,8 +94,9 @@ export async function startFacilitator(options: FacilitatorOptions = {}): Promis
   };
 }
 
-async function evmEnv(rpcUrl: string): Promise<Record<string, string>> {
+async function evmAccount(rpcUrl: string): Promise<{ gasPayer: string; env: Record<string, string> }> {
   const key = generatePrivateKey();
-  await connectAnvil(rpcUrl).setBalance({ address: privateKeyToAddress(key), value: 10n ** 20n });
-  return { STUB_EVM_KEY: key, STUB_EVM_RPC_URL: rpcUrl };
+  const gasPayer = privateKeyToAddress(key);
+  await connectAnvil(rpcUrl).setBalance({ address: gasPayer, value: 10n ** 20n });
+  return { gasPayer, env: { STUB_EVM_KEY: key, STUB_EVM_RPC_URL: rpcUrl } };
 }

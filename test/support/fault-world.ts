@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFacilitator } from './facilitator.ts';
-import { type FacilitatorFault, NEVER_SENT } from './facilitator-faults.ts';
+import { type FacilitatorFault, NEVER_SENT, type StubCounts } from './facilitator-faults.ts';
 import type { FaultSchedule, FaultStep } from './fault-schedule.ts';
 import { startGateway, type TestGateway } from './gateway.ts';
 import { type GatewayProcess, startGatewayProcess } from './gateway-process.ts';
@@ -42,8 +42,8 @@ export interface PlayedFate {
   fault: FacilitatorFault;
   /** Undefined when no replica took it. */
   state: string | undefined;
-  /** Whether the remote facilitator was asked to settle it, so that its fault has shown. */
-  wasAsked: boolean;
+  /** Whether its fault has shown: the remote facilitator was asked to settle it, or went down over it. */
+  hasShown: boolean;
 }
 
 const AMOUNT = 5_000_000n;
@@ -198,10 +198,10 @@ export async function startFaultWorld(): Promise<FaultWorld> {
         }
       }
       const problems = await settleUp(payments);
-      const { settles } = await facilitator.counts();
+      const counts = await facilitator.counts();
       const outcomes = await readOutcomes(chains, second.sql, payments);
       await startAnew();
-      return { problems, payments: outcomes.map(outcome => toFate(outcome, settles)) };
+      return { problems, payments: outcomes.map(outcome => toFate(outcome, counts)) };
     },
     async stop() {
       await Promise.all([first.stop(), second.stop()]);
@@ -214,13 +214,13 @@ export async function startFaultWorld(): Promise<FaultWorld> {
 
 function toFate(
   { payment, stored }: Outcome<PlayedPayment>,
-  settles: Readonly<Record<string, number>>,
+  { settles, lastVerified }: StubCounts,
 ): PlayedFate {
   return {
     network: payment.network,
     fault: payment.step.facilitator,
     state: stored?.state,
-    wasAsked: (settles[payment.key] ?? 0) > 0,
+    hasShown: (settles[payment.key] ?? 0) > 0 || lastVerified.includes(payment.key),
   };
 }
 

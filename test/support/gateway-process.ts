@@ -23,6 +23,8 @@ export interface GatewayProcessOptions {
   settleWaitMs?: number;
   settleTimeoutMs?: number;
   reconcileEveryMs?: number;
+  finalityCheckMs?: number;
+  reorgGraceMs?: number;
   aheadMs?: number;
 }
 
@@ -58,6 +60,8 @@ export async function startGatewayProcess(
       SETTLE_WAIT_MS: msOf(options.settleWaitMs),
       SETTLE_TIMEOUT_MS: msOf(options.settleTimeoutMs),
       RECONCILE_EVERY_MS: msOf(options.reconcileEveryMs),
+      FINALITY_CHECK_MS: msOf(options.finalityCheckMs),
+      REORG_GRACE_MS: msOf(options.reorgGraceMs),
       AHEAD_MS: msOf(options.aheadMs),
     },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

@@ -59,6 +59,8 @@ export interface OwnChains {
   timesMoved(payment: TestPayment): Promise<number>;
   /** Makes what has happened so far final, and lets no payment end by it. */
   makeBlocks(): Promise<void>;
+  /** Makes the blocks of Base from this one on anew, without what was in them; the account's next nonce stays what it was. */
+  undoBlocks(from: bigint, account: string): Promise<void>;
   /** Ends every authorization and every blockhash that was signed until now. */
   endSignatures(): Promise<void>;
   stop(): Promise<void>;
@@ -118,6 +120,15 @@ export async function startOwnChains(): Promise<OwnChains> {
     },
     async makeBlocks() {
       await Promise.all([node.mine({ blocks: FINAL_BLOCKS }), solana.advanceSlots(FINAL_SLOTS)]);
+    },
+    async undoBlocks(from, account) {
+      const address = account as Hex;
+      const [head, nonce] = await Promise.all([
+        node.getBlockNumber({ cacheTime: 0 }),
+        node.getTransactionCount({ address }),
+      ]);
+      await node.request({ method: 'anvil_reorg' as never, params: [Number(head - from + 1n), []] as never });
+      await node.setNonce({ address, nonce });
     },
     async endSignatures() {
       await node.increaseTime({ seconds: PAST_END_SECONDS });

@@ -14,7 +14,7 @@ export interface StoredPayment {
   saidSettled: boolean;
   transaction: string | null;
   attempts: number;
-  /** Transfers that raised its account. */
+  /** Transfers that raised its account, less those that took such credit back. */
   credits: number;
 }
 
@@ -32,8 +32,8 @@ type Queries = Pick<ClientBase | Pool, 'query'>;
 export async function readPayments(sql: Queries): Promise<StoredPayment[]> {
   const { rows } = await sql.query<StoredPayment>(
     `SELECT p.payment_id AS "paymentId", p.identity, p.state, p.reason, p.facilitator, p.said_settled AS "saidSettled", p.transaction, p.attempts,
-       (SELECT count(*)::int FROM cell_0.transfer t
-        WHERE t.account_id = p.account_id AND t.amount > 0) AS credits
+       (SELECT coalesce(sum(sign(t.amount)), 0)::int FROM cell_0.transfer t
+        WHERE t.account_id = p.account_id) AS credits
      FROM cell_0.payment p`,
   );
   return rows;
@@ -46,8 +46,8 @@ export function findStored<S extends { identity: string }>(
   return stored.find(({ identity }) => identity.endsWith(payment.key));
 }
 
-export const isOpen = ({ state }: Pick<StoredPayment, 'state'>): boolean =>
-  state === 'settling' || state === 'pending';
+const isOpen = ({ state }: Pick<StoredPayment, 'state'>): boolean =>
+  ['settling', 'pending', 'reversed'].includes(state);
 
 const LOOK_EVERY_MS = 300;
 const KNOWN_TIMEOUT_MS = 40_000;
@@ -67,7 +67,9 @@ export async function waitUntilClosed(
   for (;;) {
     const open = (await readPayments(sql)).filter(isOpen).filter(stored => !mayStay(stored));
     if (open.length === 0 || performance.now() > deadlineMs) return open;
-    await sql.query("UPDATE cell_0.payment SET due_at = now() WHERE state IN ('settling', 'pending')");
+    await sql.query(
+      "UPDATE cell_0.payment SET due_at = now() WHERE state IN ('settling', 'pending', 'reversed')",
+    );
     await sleep(LOOK_EVERY_MS);
   }
 }
