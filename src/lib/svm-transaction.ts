@@ -1,10 +1,5 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
-import {
-  getCompiledTransactionMessageDecoder,
-  getCompiledTransactionMessageEncoder,
-  getTransactionDecoder,
-  getTransactionEncoder,
-} from '@solana/kit';
+import { getCompiledTransactionMessageDecoder, getCompiledTransactionMessageEncoder } from '@solana/kit';
 import { addressBytes } from './svm-address.ts';
 
 /** The network takes no larger transaction: one packet of 1,280 bytes less its headers. */
@@ -32,8 +27,8 @@ export interface SvmTransactionView {
   usesLookupTables: boolean;
 }
 
-const transactionDecoder = getTransactionDecoder();
-const transactionEncoder = getTransactionEncoder();
+const SIGNATURE_BYTES = 64;
+
 const messageDecoder = getCompiledTransactionMessageDecoder();
 const messageEncoder = getCompiledTransactionMessageEncoder();
 
@@ -43,44 +38,59 @@ const messageEncoder = getCompiledTransactionMessageEncoder();
  * @returns undefined when the bytes are no such transaction
  */
 export function readSvmTransaction(wire: Uint8Array): SvmTransactionView | undefined {
-  if (wire.length > MAX_TRANSACTION_BYTES) return undefined;
-  const key = Buffer.from(wire).toString('latin1');
+  // One byte of length comes before the signatures: the network takes fewer than 128 of them.
+  const [signatureCount = 0] = wire;
+  const messageStart = 1 + signatureCount * SIGNATURE_BYTES;
+  if (wire.length > MAX_TRANSACTION_BYTES || signatureCount > 127 || wire.length <= messageStart)
+    return undefined;
+  const message = readMessage(Uint8Array.from(wire.subarray(messageStart)));
+  if (!message || message.signerCount !== signatureCount) return undefined;
+  const { signerCount, ...view } = message;
+  const signers = view.accounts.slice(0, signerCount).map((address, index) => {
+    const start = 1 + index * SIGNATURE_BYTES;
+    const signature = Uint8Array.from(wire.subarray(start, start + SIGNATURE_BYTES));
+    return { address, signature: signature.some(byte => byte !== 0) ? signature : undefined };
+  });
+  return { ...view, signers };
+}
+
+/** What is known of a transaction whoever has signed it so far. */
+interface MessageView extends Omit<SvmTransactionView, 'signers'> {
+  signerCount: number;
+}
+
+/**
+ * Each step of a payment reads the same message, and reading it, base58 above all, took nearly half of the processor
+ * time of a whole payment.
+ */
+const recent = new Map<string, MessageView>();
+const MAX_RECENT = 512;
+
+function readMessage(message: Uint8Array): MessageView | undefined {
+  const key = Buffer.from(message).toString('latin1');
   const known = recent.get(key);
   if (known) return known;
-  const view = parse(wire);
+  const view = parse(message);
   if (view) recent.set(key, view);
   const [oldest] = recent.size > MAX_RECENT ? recent.keys() : [];
   if (oldest !== undefined) recent.delete(oldest);
   return view;
 }
 
-/**
- * Each step of a payment reads the same bytes, and reading them, base58 above all, took nearly half of the processor
- * time of a whole payment.
- */
-const recent = new Map<string, SvmTransactionView>();
-const MAX_RECENT = 512;
-
-function parse(wire: Uint8Array): SvmTransactionView | undefined {
+function parse(message: Uint8Array): MessageView | undefined {
   try {
-    const transaction = transactionDecoder.decode(wire);
-    const message = Uint8Array.from(transaction.messageBytes);
     const compiled = messageDecoder.decode(message);
     if (compiled.version !== 'legacy' && compiled.version !== 0) return undefined;
     const accounts: readonly string[] = compiled.staticAccounts;
     const isCanonical =
       Buffer.from(messageEncoder.encode(compiled)).equals(message) &&
-      Buffer.from(transactionEncoder.encode(transaction)).equals(wire) &&
-      new Set(accounts).size === accounts.length;
+      new Set(accounts).size === accounts.length &&
+      compiled.header.numSignerAccounts <= accounts.length;
     if (!isCanonical) return undefined;
-    const signatures: Readonly<Record<string, Uint8Array | null>> = transaction.signatures;
     return {
       message,
       messageHash: createHash('sha256').update(message).digest('hex'),
-      signers: accounts.slice(0, compiled.header.numSignerAccounts).map(address => ({
-        address,
-        signature: signatures[address] ?? undefined,
-      })),
+      signerCount: compiled.header.numSignerAccounts,
       accounts,
       blockhash: compiled.lifetimeToken,
       instructions: compiled.instructions.map(({ programAddressIndex, accountIndices = [], data }) => ({
@@ -109,7 +119,6 @@ export function isSignedBy(address: string, signature: Uint8Array, message: Uint
 
 /** Puts the fee payer's signature, the first one, into the wire bytes. */
 export function withFeePayerSignature(wire: Uint8Array, signature: Uint8Array): Uint8Array {
-  // One byte of length comes before the signatures: the network takes fewer than 128 of them.
   const signed = Uint8Array.from(wire);
   signed.set(signature, 1);
   return signed;
