@@ -80,18 +80,6 @@ async function claimBy<Row extends ClaimRow>(db: Queryable, statement: Statement
   return row;
 }
 
-/** Takes back a claim of which nothing was stored and nothing was sent. */
-export async function releaseClaim(
-  db: Queryable,
-  { identity, paymentId }: { identity: string; paymentId: string },
-): Promise<void> {
-  await db.query({
-    name: 'directory.release_payment_claim',
-    text: 'DELETE FROM directory.payment_claim WHERE identity = $1 AND payment_id = $2',
-    values: [identity, paymentId],
-  });
-}
-
 export async function findClaim(db: Queryable, identity: string): Promise<PaymentClaim | undefined> {
   const result = await db.query<ClaimRow>({
     name: 'directory.find_payment_claim',

@@ -5,13 +5,7 @@ import { assert } from '../lib/assert.ts';
 import { GatewayError, unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
 import { isOpen, type Payment, type Purpose, REFUSED } from '../payments/payment.ts';
-import {
-  claimPayment,
-  claimWalletPayment,
-  findClaim,
-  type PaymentClaim,
-  releaseClaim,
-} from '../payments/payment-claim.ts';
+import { claimPayment, claimWalletPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
 import { findPayment, moveToFacilitator, type Opening, openPayment } from '../payments/payment-store.ts';
 import { comparePayments } from '../payments/same-payment.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
@@ -208,10 +202,8 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const opening = await store(request, open, claim.owner);
     if (opening === 'unknown') return pending(claim.paymentId);
     if (opening === 'exists') return inProgress(claim.paymentId);
-    if (opening === 'over_budget') {
-      if (claim.claimed) await releaseClaim(db, { identity: payment.identity, paymentId: claim.paymentId });
-      return OVER_BUDGET;
-    }
+    // The claim stays, as all do: whoever has seen it may be storing the payment, and without it that could be paid twice.
+    if (opening === 'over_budget') return OVER_BUDGET;
     return await settle(open, network, isUsed);
   }
 

@@ -271,7 +271,7 @@ describe('a payment is called failed only when the chain proves it', () => {
 });
 
 describe('a wallet', () => {
-  it('whose payments fail on chain again and again is refused before anything is stored', async () => {
+  it('whose payments fail on chain again and again is refused, and no payment is stored', async () => {
     const wallet = await newWallet();
     const thief = await newSigner();
     await gateway.chain.mint(thief.address, 0n);
