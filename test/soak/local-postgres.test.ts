@@ -130,6 +130,8 @@ describe('local PostgreSQL', () => {
     }, 20_000);
     process.kill(owner, 'SIGKILL');
     expect(await starting).toBeInstanceOf(Error);
+    // Its pipes are closed before it is gone.
+    await vi.waitFor(async () => expect(await isAlive(owner)).toBe(false), 10_000);
 
     const postgres = await start(dataDir);
     expect(postgres.fresh).toBe(true);
