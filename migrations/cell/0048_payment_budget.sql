@@ -4,6 +4,8 @@ DROP FUNCTION open_payment(uuid, bigint, text, text, text, text, text, text, tex
 -- Stores an accepted payment in state settling, before anything is sent, and opens its account when it is the first.
 -- `created` is false when the payment was stored before, and when its wallet is `over_budget`: p_max_reverted payments
 -- of it were reverted or failed on chain, at our expense, in the last p_window_ms. Without these nothing is counted.
+-- Whichever unique key a racing caller meets first, the payment is stored already. With the primary key named, as before,
+-- two requests that stored one payment at the same moment could meet at its identity instead, and one of them failed.
 CREATE FUNCTION open_payment(
   p_payment_id uuid, p_account_id bigint, p_environment text, p_identity text, p_source text, p_facilitator text,
   p_scheme text, p_network text, p_asset text, p_pay_to text, p_payer text, p_amount_base_units numeric,
