@@ -11,10 +11,17 @@ export function wireOf({ transaction }: SolanaPayment): Uint8Array {
   return Uint8Array.from(Buffer.from(transaction.wire, 'base64'));
 }
 
+/** Every step of a payment looks at its transaction: it is read once, and its signatures are checked once. */
+const views = new WeakMap<SolanaPayment, SvmTransactionView>();
+
 /** @returns undefined unless the bytes are the payment that the identity names. */
 export function readSolanaPayment(payment: SolanaPayment): SvmTransactionView | undefined {
+  const known = views.get(payment);
+  if (known) return known;
   const view = readSvmTransaction(wireOf(payment));
-  return view && payment.identity.endsWith(`:${view.messageHash}`) ? view : undefined;
+  if (!view || !payment.identity.endsWith(`:${view.messageHash}`)) return undefined;
+  views.set(payment, view);
+  return view;
 }
 
 /** What can be told about Solana payments without any outside call. */

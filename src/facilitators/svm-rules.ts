@@ -70,15 +70,19 @@ export function checkSvmTransaction(
   );
 }
 
-/** Whether everybody but the fee payer, who signs last, has signed. */
-export function isSignedByPayer({ signers, message }: SvmTransactionView): boolean {
-  const [, ...others] = signers;
-  return (
+const signedViews = new WeakSet<SvmTransactionView>();
+
+/** Whether everybody but the fee payer, who signs last, has signed. What was found good is not computed again. */
+export function isSignedByPayer(view: SvmTransactionView): boolean {
+  if (signedViews.has(view)) return true;
+  const [, ...others] = view.signers;
+  const isSigned =
     others.length > 0 &&
     others.every(
-      ({ address, signature }) => signature !== undefined && isSignedBy(address, signature, message),
-    )
-  );
+      ({ address, signature }) => signature !== undefined && isSignedBy(address, signature, view.message),
+    );
+  if (isSigned) signedViews.add(view);
+  return isSigned;
 }
 
 function checkSigners(

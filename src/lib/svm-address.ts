@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   type Address,
+  getAddressDecoder,
   getAddressEncoder,
   getBase58Decoder,
   getBase58Encoder,
@@ -9,6 +10,7 @@ import {
 } from '@solana/kit';
 import { assert } from './assert.ts';
 
+const addressDecoder = getAddressDecoder();
 const addressEncoder = getAddressEncoder();
 const base58Encoder = getBase58Encoder();
 const base58Decoder = getBase58Decoder();
@@ -20,9 +22,31 @@ export function isSvmAddress(text: string): boolean {
   return isAddress(text);
 }
 
+/** Texts and bytes of addresses that were met. */
+const knownTexts = new Map<string, Address>();
+const knownBytes = new Map<string, Uint8Array>();
+const MAX_KNOWN = 20_000;
+
+/**
+ * The base58 text of an address. It is kept, because the same few accounts come with every transaction, and writing them
+ * anew took longer than running it.
+ */
+export function addressOf(address: Uint8Array): Address {
+  return recall(knownTexts, Buffer.from(address).toString('latin1'), () => addressDecoder.decode(address));
+}
+
 /** The 32 bytes of an address. */
 export function addressBytes(address: string): Uint8Array {
-  return Uint8Array.from(addressEncoder.encode(address as Address));
+  return recall(knownBytes, address, () => Uint8Array.from(addressEncoder.encode(address as Address)));
+}
+
+function recall<T>(known: Map<string, T>, key: string, make: () => T): T {
+  const found = known.get(key);
+  if (found !== undefined) return found;
+  const made = make();
+  if (known.size >= MAX_KNOWN) known.clear();
+  known.set(key, made);
+  return made;
 }
 
 export function encodeBase58(bytes: Uint8Array): string {

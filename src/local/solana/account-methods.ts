@@ -2,7 +2,7 @@ import type { Address } from '@solana/kit';
 import type { Bank } from './bank.ts';
 import { addressParam, type Config, configParam, type Params, toAddress, withContext } from './params.ts';
 import { invalidParams } from './rpc-error.ts';
-import { mintDecimals, showAccount } from './show-account.ts';
+import { showAccount } from './show-account.ts';
 import { readTokenState, TOKEN_PROGRAMS, type TokenState, uiTokenAmount } from './tokens.ts';
 
 const MAX_MULTIPLE_ACCOUNTS = 100;
@@ -38,7 +38,7 @@ export const accountMethods = {
     const state = tokenState(bank, addressParam(params, 0));
     if (state?.kind !== 'account') throw invalidParams('Invalid param: could not find account');
     const { amount, mint } = state.token;
-    return withContext(bank, configParam(params, 1), uiTokenAmount(amount, mintDecimals(bank, mint)));
+    return withContext(bank, configParam(params, 1), uiTokenAmount(amount, bank.decimalsOf(mint)));
   },
 
   getTokenSupply(bank: Bank, params: Params) {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Address, getBase58Decoder } from '@solana/kit';
-import { addressBytes, addressOf } from './addresses.ts';
+import { addressBytes, addressOf } from '../../lib/svm-address.ts';
+import type { SvmMessage } from '../../lib/svm-message.ts';
 import { feeOf } from './fee.ts';
 import type { History, TransactionRecord } from './history.ts';
 import {
@@ -13,8 +14,8 @@ import {
 } from './litesvm.ts';
 import { PREFLIGHT_FAILURE, RpcError, SIGNATURE_FAILURE } from './rpc-error.ts';
 import type { Commitment, Slots } from './slots.ts';
-import { readTokenBalance, readTokenState, uiTokenAmount } from './tokens.ts';
-import { isSigned, type WireTransaction } from './transaction.ts';
+import { readMintDecimals, readTokenBalance, uiTokenAmount } from './tokens.ts';
+import { isSigned, signatureOf, type WireTransaction } from './transaction.ts';
 import { describeTransactionError, type TransactionError, toTransactionError } from './transaction-error.ts';
 
 export interface Simulation {
@@ -38,6 +39,8 @@ export interface Bank {
   accountsOf(program: Address): { address: Address; account: VmAccount }[];
   rentExemption(bytes: number): number;
   unixTimestamp(): number;
+  /** Of a mint; 0 for anything else. */
+  decimalsOf(mint: string): number;
   simulate(transaction: WireTransaction, options: SimulationOptions): Simulation;
   /**
    * Runs a transaction at once.
@@ -80,7 +83,7 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
 
   /** Why the bank of a slot would not take the transaction at all. */
   function refusal(transaction: WireTransaction, slot: number, replaceBlockhash = false): string | undefined {
-    const known = slots.findBlockhash(transaction.message.lifetimeToken, slot) !== undefined;
+    const known = slots.findBlockhash(transaction.message.blockhash, slot) !== undefined;
     if (!replaceBlockhash && !known) return 'BlockhashNotFound';
     return history.hasMessage(hashOf(transaction)) ? 'AlreadyProcessed' : undefined;
   }
@@ -110,19 +113,24 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
   }
 
   function submit(transaction: WireTransaction, preflight: Commitment | 'skip'): string {
-    const [signature = ''] = transaction.signatures;
     if (preflight !== 'skip') {
-      if (!transaction.signatures.every((_, index) => isSigned(transaction, index))) throw badSignature();
+      if (!isSigned(transaction)) throw badSignature();
       const simulation = simulate(transaction, { verifySignatures: true, commitment: preflight });
       if (simulation.err === SIGNATURE_FAILURE_NAME) throw badSignature();
       if (simulation.err !== null) throw preflightFailure(simulation.err, simulation.meta);
     }
     const slot = slots.advance();
-    if (refusal(transaction, slot) === undefined) execute(transaction, slot, preflight === 'skip');
+    const signature = signatureOf(transaction);
+    if (refusal(transaction, slot) === undefined) execute(transaction, signature, slot, preflight === 'skip');
     return signature;
   }
 
-  function execute(transaction: WireTransaction, slot: number, verifySignatures: boolean): void {
+  function execute(
+    transaction: WireTransaction,
+    signature: string,
+    slot: number,
+    verifySignatures: boolean,
+  ): void {
     const loadedAddresses = lookUp(transaction.message);
     const accounts = [
       ...transaction.message.staticAccounts,
@@ -137,7 +145,7 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
     if (failed && before.lamports[0] === after.lamports[0]) return;
     const meta = failed ? result.meta() : result;
     history.add({
-      signature: transaction.signatures[0] ?? '',
+      signature,
       slot,
       blockTime: unixTimestamp,
       wire: Buffer.from(transaction.bytes).toString('base64'),
@@ -173,15 +181,13 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
 
   function decimalsOf(mint: string): number {
     const found = account(mint);
-    const state = found && readTokenState(found);
-    return state?.kind === 'mint' ? state.mint.decimals : 0;
+    return (found && readMintDecimals(found)) ?? 0;
   }
 
   /** The accounts that a version 0 transaction takes from lookup tables: all writable ones come first. */
-  function lookUp(message: WireTransaction['message']): { writable: string[]; readonly: string[] } {
-    const lookups = 'addressTableLookups' in message ? (message.addressTableLookups ?? []) : [];
+  function lookUp(message: SvmMessage): { writable: string[]; readonly: string[] } {
     const found = { writable: [] as string[], readonly: [] as string[] };
-    for (const { lookupTableAddress, writableIndexes, readonlyIndexes } of lookups) {
+    for (const { lookupTableAddress, writableIndexes, readonlyIndexes } of message.addressTableLookups) {
       const table = account(lookupTableAddress)?.data() ?? new Uint8Array();
       const read = (index: number) => {
         const start = TABLE_HEADER_BYTES + index * ADDRESS_BYTES;
@@ -204,6 +210,7 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
         .map(found => ({ address: addressOf(found.address), account: found.account() })),
     rentExemption: bytes => Number(vm.minimumBalanceForRentExemption(BigInt(bytes))),
     unixTimestamp: () => unixTimestamp,
+    decimalsOf,
     simulate,
     submit,
     toBytes: () => vm.toBytes(),
@@ -245,12 +252,12 @@ function hashOf(transaction: WireTransaction): string {
 }
 
 /** The memos as `getSignaturesForAddress` shows them: each with its length in bytes. */
-function memoOf(message: WireTransaction['message']): string | null {
+function memoOf(message: SvmMessage): string | null {
   const memos = message.instructions
     .filter(instruction =>
       MEMO_PROGRAMS.includes(message.staticAccounts[instruction.programAddressIndex] ?? ''),
     )
-    .map(instruction => Buffer.from(instruction.data ?? []))
+    .map(instruction => Buffer.from(instruction.data))
     .map(data => `[${data.length}] ${data.toString('utf8')}`);
   return memos.length === 0 ? null : memos.join('; ');
 }

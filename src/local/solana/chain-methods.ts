@@ -1,4 +1,4 @@
-import { getBase64Encoder, getCompiledTransactionMessageDecoder } from '@solana/kit';
+import { readSvmMessage, type SvmMessage } from '../../lib/svm-message.ts';
 import type { Bank } from './bank.ts';
 import { feeOf } from './fee.ts';
 import {
@@ -13,7 +13,6 @@ import {
 } from './params.ts';
 import { invalidParams } from './rpc-error.ts';
 import { blockHeight, lastValidBlockHeight } from './slots.ts';
-import type { WireTransaction } from './transaction.ts';
 
 /** The real mainnet's: the chain stands in for it, under its CAIP-2 name. */
 const GENESIS_HASH = '5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d';
@@ -65,7 +64,7 @@ export const chainMethods = {
     const config = configParam(params, 1);
     const message = decodeMessage(textParam(params, 0));
     const slot = contextSlot(bank, config);
-    const known = bank.slots.findBlockhash(message.lifetimeToken, slot) !== undefined;
+    const known = bank.slots.findBlockhash(message.blockhash, slot) !== undefined;
     return withContext(bank, config, known ? feeOf(message) : null);
   },
 
@@ -75,10 +74,8 @@ export const chainMethods = {
   },
 };
 
-function decodeMessage(text: string): WireTransaction['message'] {
-  try {
-    return getCompiledTransactionMessageDecoder().decode(getBase64Encoder().encode(text));
-  } catch {
-    throw invalidParams('failed to deserialize message');
-  }
+function decodeMessage(text: string): SvmMessage {
+  const message = readSvmMessage(Buffer.from(text, 'base64'));
+  if (!message) throw invalidParams('failed to deserialize message');
+  return message;
 }

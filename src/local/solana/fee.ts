@@ -1,4 +1,4 @@
-import type { WireTransaction } from './transaction.ts';
+import type { SvmMessage } from '../../lib/svm-message.ts';
 
 const LAMPORTS_PER_SIGNATURE = 5_000;
 const MAX_COMPUTE_UNITS = 1_400_000;
@@ -21,7 +21,7 @@ const BUILTINS = new Set([
 ]);
 
 /** What the fee payer is charged, in lamports: a fee for each signature and the priority fee, rounded up. */
-export function feeOf(message: WireTransaction['message']): number {
+export function feeOf(message: SvmMessage): number {
   let limit: number | undefined;
   let price = 0n;
   let defaultLimit = 0;
@@ -29,7 +29,7 @@ export function feeOf(message: WireTransaction['message']): number {
     const program = message.staticAccounts[instruction.programAddressIndex] ?? '';
     defaultLimit += BUILTINS.has(program) ? UNITS_OF_BUILTIN : UNITS_OF_PROGRAM;
     if (program !== COMPUTE_BUDGET) continue;
-    const data = Buffer.from(instruction.data ?? []);
+    const data = Buffer.from(instruction.data);
     if (data[0] === SET_UNIT_LIMIT && data.length >= 5) limit = data.readUInt32LE(1);
     if (data[0] === SET_UNIT_PRICE && data.length >= 9) price = data.readBigUInt64LE(1);
   }

@@ -69,7 +69,7 @@ function showToken(bank: Bank, state: TokenState, account: VmAccount, space: num
   }
   const { token } = state;
   const delegate = unwrap(token.delegate);
-  const decimals = mintDecimals(bank, token.mint);
+  const decimals = bank.decimalsOf(token.mint);
   const info = {
     isNative: !isNone(token.isNative),
     mint: token.mint,
@@ -81,12 +81,6 @@ function showToken(bank: Bank, state: TokenState, account: VmAccount, space: num
       : { delegate, delegatedAmount: uiTokenAmount(token.delegatedAmount, decimals) }),
   };
   return { program, parsed: { info, type: 'account' }, space };
-}
-
-export function mintDecimals(bank: Bank, mint: string): number {
-  const account = bank.account(mint);
-  const state = account && readTokenState(account);
-  return state?.kind === 'mint' ? state.mint.decimals : 0;
 }
 
 function unwrap<T>(option: Option<T>): T | null {

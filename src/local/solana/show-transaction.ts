@@ -1,5 +1,7 @@
-import { getBase58Decoder, getBase58Encoder } from '@solana/kit';
+import { getBase58Encoder } from '@solana/kit';
 import { getTransferCheckedInstructionDataDecoder } from '@solana-program/token';
+import { encodeBase58 } from '../../lib/svm-address.ts';
+import type { SvmMessage } from '../../lib/svm-message.ts';
 import type { InnerInstructions, TransactionRecord } from './history.ts';
 import { TOKEN_PROGRAMS, uiTokenAmount } from './tokens.ts';
 import type { WireTransaction } from './transaction.ts';
@@ -50,24 +52,24 @@ function encodeTransaction(
   encoding: TransactionEncoding,
 ) {
   if (encoding === 'base64') return [record.wire, 'base64'];
-  if (encoding === 'base58') return [getBase58Decoder().decode(transaction.bytes), 'base58'];
-  const { message, signatures } = transaction;
+  if (encoding === 'base58') return [encodeBase58(transaction.bytes), 'base58'];
+  const { message } = transaction;
+  const signatures = transaction.signatures.map(encodeBase58);
   const instructions = message.instructions.map(
     (instruction): RawInstruction => ({
       programIdIndex: instruction.programAddressIndex,
-      accounts: instruction.accountIndices ?? [],
-      data: getBase58Decoder().decode(instruction.data ?? new Uint8Array()),
+      accounts: instruction.accountIndices,
+      data: encodeBase58(instruction.data),
       stackHeight: 1,
     }),
   );
-  const lookups = 'addressTableLookups' in message ? (message.addressTableLookups ?? []) : [];
-  const addressTableLookups = lookups.map(lookup => ({
+  const addressTableLookups = message.addressTableLookups.map(lookup => ({
     accountKey: lookup.lookupTableAddress,
     readonlyIndexes: lookup.readonlyIndexes,
     writableIndexes: lookup.writableIndexes,
   }));
   const common = {
-    recentBlockhash: message.lifetimeToken,
+    recentBlockhash: message.blockhash,
     ...(message.version === 'legacy' ? {} : { addressTableLookups }),
   };
   if (encoding === 'jsonParsed') {
@@ -96,7 +98,7 @@ function encodeTransaction(
   };
 }
 
-function parseAccounts(record: TransactionRecord, message: WireTransaction['message']) {
+function parseAccounts(record: TransactionRecord, message: SvmMessage) {
   const { numSignerAccounts, numReadonlySignerAccounts, numReadonlyNonSignerAccounts } = message.header;
   const fixed = message.staticAccounts.length;
   const lookedUpWritable = fixed + record.loadedAddresses.writable.length;

@@ -6,13 +6,16 @@ import {
   TOKEN_PROGRAM_ADDRESS,
   type Token,
 } from '@solana-program/token';
-import { addressOf } from './addresses.ts';
+import { addressOf } from '../../lib/svm-address.ts';
 import type { VmAccount } from './litesvm.ts';
 
 export const TOKEN_2022_PROGRAM_ADDRESS = 'TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb' as Address;
 export const TOKEN_PROGRAMS: readonly string[] = [TOKEN_PROGRAM_ADDRESS, TOKEN_2022_PROGRAM_ADDRESS];
 
 const MINT_BYTES = 82;
+/** Of a mint. */
+const DECIMALS_OFFSET = 44;
+const INITIALIZED_OFFSET = 45;
 const TOKEN_BYTES = 165;
 /** Of a token account, which begins with its mint. */
 const OWNER_OFFSET = 32;
@@ -34,7 +37,7 @@ export function ownerOf(account: VmAccount): Address {
 export function readTokenState(account: VmAccount): TokenState | undefined {
   if (!TOKEN_PROGRAMS.includes(ownerOf(account))) return undefined;
   const data = account.data();
-  if (data.length === MINT_BYTES || data[KIND_OFFSET] === KIND_MINT) {
+  if (isMint(data)) {
     const mint = getMintDecoder().decode(data.subarray(0, MINT_BYTES));
     return mint.isInitialized ? { kind: 'mint', mint } : undefined;
   }
@@ -58,6 +61,17 @@ export function readTokenBalance(
     programId,
     amount,
   };
+}
+
+/** The decimals of a mint, and nothing else of it; undefined for any other account. */
+export function readMintDecimals(account: VmAccount): number | undefined {
+  if (!TOKEN_PROGRAMS.includes(ownerOf(account))) return undefined;
+  const data = account.data();
+  return isMint(data) && data[INITIALIZED_OFFSET] === 1 ? data[DECIMALS_OFFSET] : undefined;
+}
+
+function isMint(data: Uint8Array): boolean {
+  return data.length === MINT_BYTES || data[KIND_OFFSET] === KIND_MINT;
 }
 
 function isTokenAccount(data: Uint8Array): boolean {
