@@ -118,7 +118,7 @@ describe('the load that finds what a mutation breaks', () => {
   });
 
   it('finds a missing lock of the rare operations', async () => {
-    const lock = 'PERFORM FROM account WHERE account_id = p_account';
+    const lock = 'SELECT next_due, unburned INTO due, owed FROM account WHERE account_id = p_account';
     const cell = await installMutant('mutant_rare_lock', [
       { of: 'lock_account', find: `${lock} FOR NO KEY UPDATE;`, replace: `${lock};` },
     ]);
@@ -166,8 +166,8 @@ describe('the model', () => {
   const cases: Record<string, Mutation> = {
     'a grant that does not fold the spending in first': {
       of: 'lock_account',
-      find: '  ELSE\n    PERFORM burn_grants(p_account);',
-      replace: '  ELSE\n    NULL;',
+      find: '    PERFORM burn_grants(p_account);',
+      replace: '    NULL;',
     },
     'an order of use without the age': {
       of: 'burn_grants',
