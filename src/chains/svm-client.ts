@@ -8,6 +8,7 @@ import type {
   SvmTokenBalance,
 } from '../ports/svm-client.ts';
 import { createJsonRpc, type JsonRpcOptions } from './json-rpc.ts';
+import { joinStatusCalls } from './svm-statuses.ts';
 
 export interface SvmClientOptions extends JsonRpcOptions {
   network: string;
@@ -48,6 +49,7 @@ interface RpcAccount {
   data: [string, 'base64'];
 }
 
+const STATUSES = 'getSignatureStatuses';
 const CONFIRMED = { commitment: 'confirmed' } as const;
 
 /** Reads and feeds a Solana node. */
@@ -59,6 +61,11 @@ export function createSvmClient(options: SvmClientOptions): SvmClient {
     if (error) throw rpc.refuse(method, error);
     return result as T;
   }
+
+  const statusCalls = (searchTransactionHistory: boolean) =>
+    joinStatusCalls(signatures => rpc.call(STATUSES, [signatures, { searchTransactionHistory }]));
+  const recentStatuses = statusCalls(false);
+  const allStatuses = statusCalls(true);
 
   return {
     network: options.network,
@@ -81,10 +88,9 @@ export function createSvmClient(options: SvmClientOptions): SvmClient {
       return { slot: BigInt(context.slot), valid: value };
     },
     async signatureStatuses(signatures, searchHistory) {
-      const { context, value } = await request<WithContext<(RpcStatus | null)[]>>('getSignatureStatuses', [
-        signatures,
-        { searchTransactionHistory: searchHistory },
-      ]);
+      const { result, error } = await (searchHistory ? allStatuses : recentStatuses)(signatures);
+      if (error) throw rpc.refuse(STATUSES, error);
+      const { context, value } = result as WithContext<(RpcStatus | null)[]>;
       return {
         slot: BigInt(context.slot),
         statuses: value.map(status => (status ? readStatus(status) : undefined)),

@@ -1,0 +1,85 @@
+import type { JsonRpcAnswer } from './json-rpc.ts';
+
+/** What one call takes, on every node. */
+const MAX_SIGNATURES = 256;
+
+/** With a second call under way nobody waits long behind a slow one. */
+const MAX_UNDER_WAY = 2;
+
+/** The node's word for a question that is malformed. */
+const INVALID_PARAMS = -32602;
+
+/** Asks what became of signatures: `getSignatureStatuses`, which answers a list in the order of the question. */
+export type AskStatuses = (signatures: readonly string[]) => Promise<JsonRpcAnswer>;
+
+interface Question {
+  signatures: readonly string[];
+  settle(answer: Promise<JsonRpcAnswer>): void;
+}
+
+interface StatusesResult {
+  context: unknown;
+  value: unknown[];
+}
+
+/**
+ * Lets everybody who asks while calls are under way share the next one: a hundred payments that wait for their block are then
+ * two calls at a time and not a hundred, which nodes count. A question goes out at once while there is room, and never joins
+ * a call that has been sent already, so no answer is older than its question.
+ */
+export function joinStatusCalls(ask: AskStatuses): AskStatuses {
+  const waiting: Question[] = [];
+  let underWay = 0;
+
+  /** As many whole questions as one call takes; at least one. */
+  function take(): Question[] {
+    let count = 0;
+    let total = 0;
+    for (const { signatures } of waiting) {
+      total += signatures.length;
+      if (count > 0 && total > MAX_SIGNATURES) break;
+      count += 1;
+    }
+    return waiting.splice(0, count);
+  }
+
+  function next(): void {
+    if (underWay >= MAX_UNDER_WAY || waiting.length === 0) return;
+    underWay += 1;
+    void answer(take()).finally(() => {
+      underWay -= 1;
+      next();
+    });
+  }
+
+  async function answer(questions: readonly Question[]): Promise<void> {
+    const joint = ask(questions.flatMap(({ signatures }) => signatures));
+    const [only, ...others] = questions;
+    if (only && others.length === 0) only.settle(joint);
+    const answered = await joint.catch(() => undefined);
+    if (others.length === 0) return;
+    // One malformed signature must not cost the others their answer, and a list of another length tells nobody's.
+    const asked = questions.reduce((sum, { signatures }) => sum + signatures.length, 0);
+    const isAnswer =
+      answered?.error || (answered?.result as StatusesResult | undefined)?.value?.length === asked;
+    const isUseless = answered && (!isAnswer || answered.error?.code === INVALID_PARAMS);
+    let start = 0;
+    for (const { signatures, settle } of questions) {
+      const part = [start, start + signatures.length] as const;
+      start += signatures.length;
+      settle(isUseless ? ask(signatures) : joint.then(whole => cut(whole, part)));
+    }
+  }
+
+  return signatures =>
+    new Promise((resolve, reject) => {
+      waiting.push({ signatures, settle: settled => void settled.then(resolve, reject) });
+      next();
+    });
+}
+
+function cut({ result, error }: JsonRpcAnswer, [start, end]: readonly [number, number]): JsonRpcAnswer {
+  if (error) return { error };
+  const { context, value } = result as StatusesResult;
+  return { result: { context, value: value.slice(start, end) } };
+}
