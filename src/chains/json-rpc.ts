@@ -1,4 +1,4 @@
-import { request } from 'undici';
+import { Pool } from 'undici';
 import { unavailable } from '../lib/errors.ts';
 
 export interface JsonRpcOptions {
@@ -54,8 +54,13 @@ export function createJsonRpc({ title, rpcUrl, timeoutMs }: JsonRpcOptions): Jso
     url.password = '';
   }
 
+  const path = `${url.pathname}${url.search}`;
+  // Its own connections: those that all of a process shares belong to whoever loaded its client first.
+  const pool = new Pool(url.origin);
+
   async function post(method: string, params: unknown[]): Promise<JsonRpcAnswer> {
-    const answer = await request(url, {
+    const answer = await pool.request({
+      path,
       method: 'POST',
       headers,
       body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
