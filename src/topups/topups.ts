@@ -1,17 +1,16 @@
 import { type Customer, walletIdentity } from '../customers/customers.ts';
 import { asGatewayError, isConnectionLoss, isRefusedByLedger } from '../db/pg-errors.ts';
-import type { CellName, Queryable } from '../db/queryable.ts';
-import { assert } from '../lib/assert.ts';
+import type { Queryable } from '../db/queryable.ts';
 import { GatewayError, unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
-import { isOpen, type Payment, type Purpose, REFUSED } from '../payments/payment.ts';
-import { claimPayment, claimWalletPayment, findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
+import { type Purpose, REFUSED } from '../payments/payment.ts';
+import { claimPayment, claimWalletPayment, type PaymentClaim } from '../payments/payment-claim.ts';
 import { findPayment, moveToFacilitator, type Opening, openPayment } from '../payments/payment-store.ts';
-import { comparePayments } from '../payments/same-payment.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
-import { type ExactPayment, isSentByPayer, type PaymentKind } from '../ports/payment.ts';
+import { isSentByPayer } from '../ports/payment.ts';
 import { isArriving, lookForUse } from './look-for-use.ts';
 import { createOwners } from './owners.ts';
+import { createRepetitions, inProgress, SETTLED_BY_OTHERS } from './repetition.ts';
 import { searchStart } from './search-start.ts';
 import {
   addTo,
@@ -30,17 +29,6 @@ export interface TopupDeps {
   /** How long a request waits for the chain before it answers that the outcome is not known yet. */
   settleWaitMs: number;
 }
-
-/** The x402 code for a payment whose identity is that of another one, which differs in what was signed or by whom. */
-const NAME_IN_USE = {
-  eip3009: 'invalid_exact_evm_nonce_already_used',
-  permit2: 'permit2_invalid_nonce',
-  solana: 'invalid_exact_svm_payload_signature_invalid',
-  tempo: 'verification-failed',
-} satisfies Record<PaymentKind, string>;
-
-/** The facilitator of a payment that was on the chain before it was shown to us. */
-const SETTLED_BY_OTHERS = 'none';
 
 /** Each reverted payment costs us gas, and a wallet can make its payments revert at will. */
 const BUDGET = { maxReverted: 3, windowMs: 600_000 };
@@ -61,7 +49,9 @@ const LEASE_MARGIN_MS = 15_000;
  */
 export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<void> } {
   const { db, networks, settlement } = deps;
-  const { ownerOf, payerOf, claimantOf } = createOwners(db);
+  const owners = createOwners(db);
+  const { ownerOf, payerOf, claimantOf } = owners;
+  const repetitions = createRepetitions({ db, networks, settlement, owners });
   const running = new Set<Promise<unknown>>();
 
   async function topUp(request: TopupRequest): Promise<TopupOutcome> {
@@ -72,7 +62,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       // What was signed by a key can be told apart from a forgery here and now, and a repetition answered from
       // the database, whatever the node does.
       const signed = await network.facilitators.verifySignature(payment);
-      const repeated = signed ? await answerRepetition(request) : undefined;
+      const repeated = signed ? await repetitions.answer(request) : undefined;
       if (repeated) return repeated;
       await network.ready();
       const verdict = await network.facilitators.verify(payment);
@@ -83,7 +73,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       // Used by ourselves in the meantime, perhaps. And a contract wallet may judge its signature differently now than
       // when it was accepted.
       const mayBeUsed = verdict.kind === 'already_used' || verdict.perhapsUsed === true;
-      const known = signed && !mayBeUsed ? undefined : await answerRepetition(request);
+      const known = signed && !mayBeUsed ? undefined : await repetitions.answer(request);
       if (known) return known;
       if (verdict.kind === 'already_used') return await acceptUsed(request, network, verdict.reason);
       const landed = mayBeUsed ? await acceptLanded(request, network) : undefined;
@@ -91,13 +81,6 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     } catch (error) {
       throw asGatewayError(error);
     }
-  }
-
-  /** The answer to a payment that was presented before; undefined when it was not. */
-  async function answerRepetition(request: TopupRequest): Promise<TopupOutcome | undefined> {
-    const claim = await findClaim(db, request.payment.identity);
-    const stored = claim && (await findPayment(db, claim.cell, claim.paymentId));
-    return stored && answerStored(request, claim, stored);
   }
 
   /**
@@ -195,7 +178,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     };
     if (!claim.claimed) {
       const stored = await findPayment(db, claim.cell, claim.paymentId);
-      if (stored) return await answerStored(request, claim, stored);
+      if (stored) return await repetitions.answerStored(request, claim, stored);
       // The process that claimed it died before it stored the payment: nothing was sent, so go on from here.
       if (claim.accountId !== claim.owner) return { kind: 'conflict', settled: false };
     }
@@ -272,85 +255,6 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     }
   }
 
-  async function answerStored(
-    request: TopupRequest,
-    claim: PaymentClaim,
-    stored: Payment,
-  ): Promise<TopupOutcome> {
-    if (!(await isSamePayment(request.payment, stored))) {
-      return {
-        kind: 'refused',
-        reason: NAME_IN_USE[request.payment.kind],
-        message: 'the name of this payment belongs to another one, or its signature is not the payer’s',
-      };
-    }
-    return repeat(request, claim, stored);
-  }
-
-  /** What became of a payment, for who may know it. */
-  async function repeat(request: TopupRequest, claim: PaymentClaim, stored: Payment): Promise<TopupOutcome> {
-    if (!(await isSameOrder(request, claim, stored))) {
-      const isPublic = stored.facilitator === SETTLED_BY_OTHERS && stored.state === 'credited';
-      const isOfPayer = isPublic && claim.accountId === (await payerOf(request)).accountId;
-      return { kind: 'conflict', settled: !isOpen(stored), ...(isOfPayer && { isOfPayer }) };
-    }
-    const { paymentId } = stored;
-    if (stored.state === 'credited') {
-      assert(
-        stored.creditedNanoUsd !== undefined && stored.availableNanoUsd !== undefined,
-        'credited with amounts',
-      );
-      assert(stored.transaction !== undefined, 'credited with a transaction');
-      return {
-        kind: 'credited',
-        paymentId,
-        amountNanoUsd: stored.creditedNanoUsd,
-        balanceNanoUsd: stored.availableNanoUsd,
-        network: stored.signed.network,
-        payer: stored.signed.payer,
-        transaction: stored.transaction,
-        replayed: true,
-        purchase: stored.purposeResult,
-      };
-    }
-    if (stored.state !== 'failed') return inProgress(paymentId);
-    return lookAgain(claim.cell, stored);
-  }
-
-  /**
-   * A failed payment is over for us, but its permission may still be good: somebody else can have sent it
-   * since. Money that did arrive is credited, whatever we said before.
-   */
-  async function lookAgain(cell: CellName, stored: Payment): Promise<TopupOutcome> {
-    const open: OpenPayment = { ...stored, cell };
-    const hint = { transactions: [], fromBlock: stored.fromBlock };
-    const proof = await settlement.look(settlement.networkOf(open), open, hint);
-    if (!proof) throw unavailable('the chain that can tell about this payment');
-    if (proof.kind === 'transferred') return settlement.credit(open, proof.transfer, true);
-    if (proof.kind === 'confirming' || (proof.kind === 'unknown' && proof.used))
-      return inProgress(stored.paymentId);
-    return {
-      kind: 'failed',
-      paymentId: stored.paymentId,
-      reason: stored.reason ?? 'failed',
-      transaction: stored.transaction,
-    };
-  }
-
-  /** Whether the request is for what the stored payment is for: the same purchase, or credit of the same account. */
-  async function isSameOrder(request: TopupRequest, claim: PaymentClaim, stored: Payment): Promise<boolean> {
-    if (claim.environment !== request.environment) return false;
-    if (request.purchase || stored.purpose) return request.purchase?.terms === stored.purpose?.terms;
-    return claim.accountId === (await ownerOf(request)).accountId;
-  }
-
-  async function isSamePayment(presented: ExactPayment, stored: Payment): Promise<boolean> {
-    const likeness = comparePayments(presented, stored.signed);
-    if (likeness !== 'resigned') return likeness === 'same';
-    // Another encoding of the signature, or a forgery: only the key tells.
-    return (await networks.get(presented.network)?.facilitators.verifySignature(presented)) === true;
-  }
-
   function track<T>(work: Promise<T>): Promise<T> {
     running.add(work);
     void work.catch(() => undefined).finally(() => running.delete(work));
@@ -372,8 +276,4 @@ function isRefusal(error: unknown): error is GatewayError {
 
 function pending(paymentId: string): TopupOutcome {
   return { kind: 'pending', paymentId, transaction: undefined, retryAfterSeconds: RETRY_AFTER_SECONDS };
-}
-
-function inProgress(paymentId: string): TopupOutcome {
-  return { kind: 'in_progress', paymentId, retryAfterSeconds: RETRY_AFTER_SECONDS };
 }
