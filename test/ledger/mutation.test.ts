@@ -17,8 +17,7 @@ interface Mutation {
   replace: string;
 }
 
-const BATCH_LOCK = `SELECT account_id, next_due FROM account WHERE account_id = ANY (p_account)
-    ORDER BY account_id FOR NO KEY UPDATE`;
+const BATCH_LOCK = 'WHERE account_id = ANY (p_account) ORDER BY account_id FOR NO KEY UPDATE\n  ) l;';
 
 let database: LedgerDatabase;
 
@@ -130,7 +129,7 @@ describe('the load that finds what a mutation breaks', () => {
       {
         of: 'apply',
         find: BATCH_LOCK,
-        replace: `SELECT z.account_id, z.next_due FROM (${BATCH_LOCK}) z WHERE z.next_due < 'infinity'`,
+        replace: BATCH_LOCK.replace(') l;', ") l WHERE l.next_due < 'infinity';"),
       },
     ]);
     expect(await troubleUnderLoad(cell)).not.toEqual([]);
@@ -142,9 +141,9 @@ describe('the load that finds what a mutation breaks', () => {
       // The list of the locked accounts is walked in their order: only the locking itself is to be wrong.
       {
         of: 'apply',
-        find: '  v_now := coalesce(p_now, clock_timestamp());\n  IF cardinality(ending) > 0 THEN',
-        replace: `  locked := (SELECT array_agg(x ORDER BY x) FROM unnest(locked) x);
-          v_now := coalesce(p_now, clock_timestamp());\n  IF cardinality(ending) > 0 THEN`,
+        find: 'v_now := coalesce(p_now, clock_timestamp());',
+        replace: `locked := (SELECT array_agg(x ORDER BY x.account_id) FROM unnest(locked) x);
+          v_now := coalesce(p_now, clock_timestamp());`,
       },
     ]);
     expect(await firstFailureOfWideBatches(cell)).toBe('40P01');
@@ -211,7 +210,7 @@ describe('the database itself', () => {
       find: 'WHEN available >= amount OR (kind = 1 AND argument = 2) THEN 0',
       replace: 'WHEN true THEN 0',
     },
-    { of: 'apply', find: 'short := r.amount - free - v_hold;', replace: 'short := 0;' },
+    { of: 'apply', find: 'short := r.amount - free - coalesce(r.hold_amount, 0);', replace: 'short := 0;' },
     {
       of: 'apply_one',
       find: 'short := greatest(v_amount - available - v_hold, 0);',
