@@ -64,7 +64,7 @@ export function ledgerTables(cell: CellName) {
       contra: smallint('contra').notNull(),
     },
     table => [
-      primaryKey({ name: 'transfer_pkey', columns: [table.accountId, table.id] }),
+      primaryKey({ name: 'transfer_pkey', columns: [table.id, table.accountId] }),
       index('transfer_seq_idx').on(sql`(-${table.accountId})`, table.seq),
     ],
   );
