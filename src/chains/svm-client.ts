@@ -62,10 +62,11 @@ export function createSvmClient(options: SvmClientOptions): SvmClient {
     return result as T;
   }
 
-  const statusCalls = (searchTransactionHistory: boolean) =>
-    joinStatusCalls(signatures => rpc.call(STATUSES, [signatures, { searchTransactionHistory }]));
-  const recentStatuses = statusCalls(false);
-  const allStatuses = statusCalls(true);
+  const askStatuses = (searchTransactionHistory: boolean) => (signatures: readonly string[]) =>
+    rpc.call(STATUSES, [signatures, { searchTransactionHistory }]);
+  // A search of the history can take the node long: nobody is to wait for that of others.
+  const allStatuses = askStatuses(true);
+  const recentStatuses = joinStatusCalls(askStatuses(false));
 
   return {
     network: options.network,

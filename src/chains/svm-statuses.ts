@@ -1,3 +1,4 @@
+import { isSvmSignature } from '../lib/svm-address.ts';
 import type { JsonRpcAnswer } from './json-rpc.ts';
 
 /** What one call takes, on every node. */
@@ -5,9 +6,6 @@ const MAX_SIGNATURES = 256;
 
 /** With a second call under way nobody waits long behind a slow one. */
 const MAX_UNDER_WAY = 2;
-
-/** The node's word for a question that is malformed. */
-const INVALID_PARAMS = -32602;
 
 /** Asks what became of signatures: `getSignatureStatuses`, which answers a list in the order of the question. */
 export type AskStatuses = (signatures: readonly string[]) => Promise<JsonRpcAnswer>;
@@ -25,7 +23,8 @@ interface StatusesResult {
 /**
  * Lets everybody who asks while calls are under way share the next one: a hundred payments that wait for their block are then
  * two calls at a time and not a hundred, which nodes count. A question goes out at once while there is room, and never joins
- * a call that has been sent already, so no answer is older than its question.
+ * a call that has been sent already, so no answer is older than its question. A question with what is no signature is asked
+ * apart, because the node refuses a call as a whole.
  */
 export function joinStatusCalls(ask: AskStatuses): AskStatuses {
   const waiting: Question[] = [];
@@ -53,33 +52,35 @@ export function joinStatusCalls(ask: AskStatuses): AskStatuses {
   }
 
   async function answer(questions: readonly Question[]): Promise<void> {
-    const joint = ask(questions.flatMap(({ signatures }) => signatures));
-    const [only, ...others] = questions;
-    if (only && others.length === 0) only.settle(joint);
-    const answered = await joint.catch(() => undefined);
-    if (others.length === 0) return;
-    // One malformed signature must not cost the others their answer, and a list of another length tells nobody's.
-    const asked = questions.reduce((sum, { signatures }) => sum + signatures.length, 0);
-    const isAnswer =
-      answered?.error || (answered?.result as StatusesResult | undefined)?.value?.length === asked;
-    const isUseless = answered && (!isAnswer || answered.error?.code === INVALID_PARAMS);
+    const whole = ask(questions.flatMap(({ signatures }) => signatures));
+    const total = questions.reduce((sum, { signatures }) => sum + signatures.length, 0);
     let start = 0;
     for (const { signatures, settle } of questions) {
       const part = [start, start + signatures.length] as const;
       start += signatures.length;
-      settle(isUseless ? ask(signatures) : joint.then(whole => cut(whole, part)));
+      settle(whole.then(answered => cut(answered, part, total)));
     }
+    await whole.catch(() => undefined);
   }
 
-  return signatures =>
-    new Promise((resolve, reject) => {
+  return signatures => {
+    if (!signatures.every(isSvmSignature)) return ask(signatures);
+    return new Promise((resolve, reject) => {
       waiting.push({ signatures, settle: settled => void settled.then(resolve, reject) });
       next();
     });
+  };
 }
 
-function cut({ result, error }: JsonRpcAnswer, [start, end]: readonly [number, number]): JsonRpcAnswer {
+/** One question's part of an answer; a list of another length than was asked for tells nobody's. */
+function cut(
+  { result, error }: JsonRpcAnswer,
+  [start, end]: readonly [number, number],
+  total: number,
+): JsonRpcAnswer {
   if (error) return { error };
-  const { context, value } = result as StatusesResult;
+  const { context, value } = (result ?? {}) as Partial<StatusesResult>;
+  if (!Array.isArray(value) || value.length !== total)
+    return { error: { message: 'no list of what was asked' } };
   return { result: { context, value: value.slice(start, end) } };
 }

@@ -1,4 +1,4 @@
-import { decodeBase58 } from '../lib/svm-address.ts';
+import { isSvmSignature } from '../lib/svm-address.ts';
 import type { ExactPayment } from '../ports/payment.ts';
 import type { SettleAnswer } from './reason-codes.ts';
 
@@ -25,8 +25,6 @@ const MAX_KINDS = 1_000;
 
 const EVM_HASH = /^0x[0-9a-f]{64}$/i;
 /** The length of 64 bytes in base58, which texts that are fewer or more bytes can have, too. */
-const SOLANA_SIGNATURE = /^[1-9A-HJ-NP-Za-km-z]{64,88}$/;
-const SIGNATURE_BYTES = 64;
 
 /** @returns undefined when it is not a `/supported` answer */
 export function readSupported(body: unknown): Supported | undefined {
@@ -88,13 +86,8 @@ export function readSettleAnswer(
 
 function canonicalTransaction(value: unknown, kind: ExactPayment['kind']): string | undefined {
   if (typeof value !== 'string') return undefined;
-  if (kind === 'solana') return isSolanaSignature(value) ? value : undefined;
+  if (kind === 'solana') return isSvmSignature(value) ? value : undefined;
   return EVM_HASH.test(value) ? value.toLowerCase() : undefined;
-}
-
-/** A node refuses a whole question that holds anything else. */
-function isSolanaSignature(text: string): boolean {
-  return SOLANA_SIGNATURE.test(text) && decodeBase58(text)?.length === SIGNATURE_BYTES;
 }
 
 function asObject(value: unknown): Record<string, unknown> | undefined {

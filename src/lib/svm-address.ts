@@ -22,6 +22,14 @@ export function isSvmAddress(text: string): boolean {
   return isAddress(text);
 }
 
+const SIGNATURE_BYTES = 64;
+const SIGNATURE_TEXT = /^[1-9A-HJ-NP-Za-km-z]{64,88}$/;
+
+/** True for the base58 text of 64 bytes, which names a transaction. */
+export function isSvmSignature(text: string): boolean {
+  return SIGNATURE_TEXT.test(text) && decodeBase58(text)?.length === SIGNATURE_BYTES;
+}
+
 /** Texts and bytes of addresses that were met. */
 const knownTexts = new Map<string, Address>();
 const knownBytes = new Map<string, Uint8Array>();

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { JsonRpcAnswer } from '../../../src/chains/json-rpc.ts';
 import { joinStatusCalls } from '../../../src/chains/svm-statuses.ts';
+import { encodeBase58 } from '../../../src/lib/svm-address.ts';
 
 /** A node whose answers wait until they are let go; it answers every signature with its name. */
 function slowNode() {
@@ -30,28 +31,37 @@ function slowNode() {
 
 const named = (value: readonly string[]): JsonRpcAnswer => ({ result: { context: { slot: 7 }, value } });
 
+/** The text of a signature. */
+const sig = (number: number): string => {
+  const bytes = new Uint8Array(64).fill(7);
+  new DataView(bytes.buffer).setUint32(60, number);
+  return encodeBase58(bytes);
+};
+
 const list = (start: number, count: number) =>
-  Array.from({ length: count }, (_, index) => `s${start + index}`);
+  Array.from({ length: count }, (_, index) => sig(start + index));
+
+const [a, b, c, d, e] = list(1_000, 5) as [string, string, string, string, string];
 
 describe('questions about signatures', () => {
   it('go out at once while two calls at most are under way, and share the next call then', async () => {
     const node = slowNode();
-    const answers = [['a'], ['b'], ['c', 'd'], ['e']].map(signatures => node.ask(signatures));
-    expect(node.asked).toEqual([['a'], ['b']]);
+    const answers = [[a], [b], [c, d], [e]].map(signatures => node.ask(signatures));
+    expect(node.asked).toEqual([[a], [b]]);
     await node.answer();
-    expect(node.asked).toEqual([['a'], ['b'], ['c', 'd', 'e']]);
+    expect(node.asked).toEqual([[a], [b], [c, d, e]]);
     await node.answer();
     await node.answer();
-    expect(await Promise.all(answers)).toEqual([['a'], ['b'], ['c', 'd'], ['e']].map(named));
+    expect(await Promise.all(answers)).toEqual([[a], [b], [c, d], [e]].map(named));
   });
 
   it('are never cut in two, and are 256 signatures a call at most', async () => {
     const node = slowNode();
-    const busy = [node.ask(['a']), node.ask(['b'])];
+    const busy = [node.ask([a]), node.ask([b])];
     const whole = [list(0, 200), list(200, 50), list(250, 7), list(257, 300)].map(each => node.ask(each));
     for (let call = 0; call < 5; call += 1) await node.answer();
     expect(node.asked.slice(2).map(({ length }) => length)).toEqual([250, 7, 300]);
-    expect(await Promise.all(busy)).toEqual([named(['a']), named(['b'])]);
+    expect(await Promise.all(busy)).toEqual([named([a]), named([b])]);
     expect(await whole[1]).toEqual(named(list(200, 50)));
     expect(await whole[2]).toEqual(named(list(250, 7)));
     expect(await whole[3]).toEqual(named(list(257, 300)));
@@ -59,49 +69,58 @@ describe('questions about signatures', () => {
 
   it('fail together when the node does not answer, and the next ones are asked', async () => {
     const node = slowNode();
-    const heard = ['a', 'b', 'c', 'd'].map(signature => node.ask([signature]).catch(String));
+    const heard = [a, b, c, d].map(signature => node.ask([signature]).catch(String));
     await node.answer(new Error('gone'));
     await node.answer();
     await node.answer(new Error('gone for two'));
     expect(await Promise.all(heard)).toEqual([
       'Error: gone',
-      named(['b']),
+      named([b]),
       'Error: gone for two',
       'Error: gone for two',
     ]);
-    const later = node.ask(['e']);
+    const later = node.ask([e]);
     await node.answer();
-    expect(await later).toEqual(named(['e']));
+    expect(await later).toEqual(named([e]));
   });
 
   it('hear together that the node refuses', async () => {
     const node = slowNode();
-    const busy = [node.ask(['a']), node.ask(['b'])];
-    const joined = [node.ask(['c']), node.ask(['d'])];
+    const heard = [a, b, c, d].map(signature => node.ask([signature]));
     const refusal = { error: { code: -32_005, message: 'too many requests' } };
     await node.answer();
     await node.answer();
     await node.answer(refusal);
-    expect(await Promise.all(joined)).toEqual([refusal, refusal]);
+    expect(await Promise.all(heard)).toEqual([named([a]), named([b]), refusal, refusal]);
     expect(node.asked).toHaveLength(3);
-    await Promise.all(busy);
   });
 
   it.each([
-    ['one of them is malformed', { error: { code: -32_602, message: 'Invalid param: WrongSize' } }],
-    ['the answer has another length', named(['c'])],
-    ['the answer is no list', { result: null }],
-  ])('are asked one by one when %s', async (_, given) => {
+    ['of another length', named([c])],
+    ['that is no list', { result: { context: { slot: 7 }, value: null } }],
+    ['that is nothing', { result: null }],
+  ])('take no answer %s for theirs', async (_, given) => {
     const node = slowNode();
-    const busy = [node.ask(['a']), node.ask(['b'])];
-    const joined = [node.ask(['c']), node.ask(['d'])];
+    const heard = [a, b, c, d].map(signature => node.ask([signature]));
     await node.answer();
     await node.answer();
     await node.answer(given);
-    expect(node.asked.slice(3)).toEqual([['c'], ['d']]);
-    await node.answer();
-    await node.answer();
-    expect(await Promise.all(joined)).toEqual([named(['c']), named(['d'])]);
-    await Promise.all(busy);
+    const refusal = { error: { message: expect.stringContaining('no list') as string } };
+    expect(await Promise.all(heard)).toEqual([named([a]), named([b]), refusal, refusal]);
   });
+
+  it.each(['', 'nobody', sig(1).slice(1), `${sig(1)}1`, '0x12'])(
+    'about %o, which is no signature, are asked apart and cost the others nothing',
+    async odd => {
+      const node = slowNode();
+      const heard = [[a], [b], [c], [odd]].map(signatures => node.ask(signatures));
+      expect(node.asked).toEqual([[a], [b], [odd]]);
+      const refusal = { error: { code: -32_602, message: 'Invalid param: WrongSize' } };
+      await node.answer();
+      await node.answer();
+      await node.answer(refusal);
+      await node.answer();
+      expect(await Promise.all(heard)).toEqual([named([a]), named([b]), named([c]), refusal]);
+    },
+  );
 });
