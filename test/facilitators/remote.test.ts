@@ -192,15 +192,25 @@ describe('a remote facilitator', () => {
 });
 
 describe('a facilitator that lies about a success', () => {
-  it('is remembered with the payment, also when it says so only as the payment ends', async () => {
+  it.each([
+    ['only as the payment ends', []],
+    ['only to who ends the payment after another', [false]],
+  ])('is remembered with the payment, also when it says so %s', async (_, before) => {
     const payment = await signPayment(await createPayer(100n), gateway.payTo, 5_000_000n);
     await facilitator.plan(payment.authorization.nonce, 'unknown-code');
     expect((await pay(gateway, payment)).statusCode).toBe(504);
     const open = await storedOf(gateway, payment);
     expect(open).toMatchObject({ state: 'pending', said_settled: false });
-    const end = { reason: 'expired', recheckAt: new Date(), saidSettled: true };
-    await failPayment(gateway.sql, DEFAULT_CELL, open.payment_id, end);
+    for (const saidSettled of [...before, true, false]) {
+      const end = { reason: 'expired', recheckAt: new Date(), saidSettled };
+      await failPayment(gateway.sql, DEFAULT_CELL, open.payment_id, end);
+    }
     expect(await storedOf(gateway, payment)).toMatchObject({ state: 'failed', said_settled: true });
+    const { rows } = await gateway.sql.query(
+      `SELECT type FROM cell_0.outbox WHERE payload ->> 'paymentId' = $1 AND type = 'payment.failed'`,
+      [open.payment_id],
+    );
+    expect(rows).toHaveLength(1);
   });
 
   it('is taken out of the list, in other replicas too, until the operator puts it back', async () => {
