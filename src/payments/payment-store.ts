@@ -218,6 +218,16 @@ export async function moveToFacilitator(
   return result.rowCount === 1;
 }
 
+/** Keeps with a payment that its facilitator said that the money moved. */
+export async function keepClaim(db: Queryable, cell: CellName, paymentId: string): Promise<void> {
+  await db.query({
+    name: `${cell}.keep_claim`,
+    text: `UPDATE "${cell}".payment SET said_settled = true, said_settled_at = now()
+           WHERE payment_id = $1 AND NOT said_settled`,
+    values: [paymentId],
+  });
+}
+
 /**
  * Ends an open payment that the chain proves can not, or did not, move money. One that was reverted is looked
  * at once more at `recheckAt`, because its authorization stays good until it expires and anybody may send it.

@@ -12,6 +12,7 @@ import {
   creditPayment,
   extendPurposeResult,
   failPayment,
+  keepClaim,
   type NewCredit,
   notePending,
 } from '../payments/payment-store.ts';
@@ -263,8 +264,12 @@ export function createSettlement({
   ): Promise<TopupOutcome> {
     const { paymentId, cell, saidSettled } = payment;
     const { reason, transaction, usableUntilMs = 0 } = failure;
-    // First, so that a crash in between repeats it: a payment that is closed is not looked at again.
-    if (saidSettled) await distrust(payment.facilitator, { paymentId, reason });
+    // First, so that a crash in between repeats it: a payment that is closed is not looked at again. And the claim before
+    // the mark, which points to it.
+    if (saidSettled) {
+      await keepClaim(db, cell, paymentId);
+      await distrust(payment.facilitator, { paymentId, reason });
+    }
     const recheckAt = new Date(usableUntilMs + RECHECK_MARGIN_MS);
     await failPayment(db, cell, paymentId, {
       reason,

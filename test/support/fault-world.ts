@@ -58,6 +58,8 @@ const TIMES = { settleTimeoutMs: 1_000, settleWaitMs: 800, reconcileEveryMs: 200
 /** What comes late comes within this time. */
 const LATE_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 60_000;
+const MARK_ATTEMPTS = 20;
+const MARK_PAUSE_MS = 250;
 
 export async function startFaultWorld(): Promise<FaultWorld> {
   const chains = await startOwnChains();
@@ -149,9 +151,18 @@ export async function startFaultWorld(): Promise<FaultWorld> {
       ...open.map(stored => `never decided: ${describe(stored)}`),
       ...outcomes.map(gapOf).filter(gap => gap !== undefined),
       ...(await reconcileProblems(second)),
-      ...(await misjudged(outcomes)),
+      ...(await finallyMisjudged(payments)),
     ];
     return problems.map(problem => withSeed(problem, outcomes));
+  }
+
+  /** A payment may be closed by one replica while the other is about to mark its facilitator: that is waited for. */
+  async function finallyMisjudged(payments: readonly PlayedPayment[]): Promise<string[]> {
+    for (let attempt = 1; ; attempt += 1) {
+      const problems = await misjudged(await readOutcomes(chains, second.sql, payments));
+      if (problems.length === 0 || attempt === MARK_ATTEMPTS) return problems;
+      await sleep(MARK_PAUSE_MS);
+    }
   }
 
   /** Who claimed a settlement that never came is out of the list, and nobody else is. */
