@@ -218,11 +218,15 @@ export async function moveToFacilitator(
   return result.rowCount === 1;
 }
 
-/** Keeps with a payment that its facilitator said that the money moved. */
+/**
+ * Keeps with a payment that its facilitator says that the money moved, whatever has become of the payment. What it said
+ * before a reversal is forgotten, and with it what was doubted.
+ */
 export async function keepClaim(db: Queryable, cell: CellName, paymentId: string): Promise<void> {
   await db.query({
     name: `${cell}.keep_claim`,
-    text: `UPDATE "${cell}".payment SET said_settled = true, said_settled_at = now()
+    text: `UPDATE "${cell}".payment SET said_settled = true, said_settled_at = now(), said_transaction = NULL,
+             doubted_at = NULL
            WHERE payment_id = $1 AND NOT said_settled`,
     values: [paymentId],
   });
@@ -231,18 +235,17 @@ export async function keepClaim(db: Queryable, cell: CellName, paymentId: string
 /**
  * Ends an open payment that the chain proves can not, or did not, move money. One that was reverted is looked
  * at once more at `recheckAt`, because its authorization stays good until it expires and anybody may send it.
- * @param failure.saidSettled its facilitator said that the money moved
  */
 export async function failPayment(
   db: Queryable,
   cell: CellName,
   paymentId: string,
-  failure: { reason: string; recheckAt: Date; saidSettled: boolean; transaction?: string },
+  failure: { reason: string; recheckAt: Date; transaction?: string },
 ): Promise<void> {
   await db.query({
     name: `${cell}.fail_payment`,
-    text: `SELECT "${cell}".fail_payment($1, $2, $3, $4, $5)`,
-    values: [paymentId, failure.reason, failure.transaction ?? null, failure.recheckAt, failure.saidSettled],
+    text: `SELECT "${cell}".fail_payment($1, $2, $3, $4)`,
+    values: [paymentId, failure.reason, failure.transaction ?? null, failure.recheckAt],
   });
 }
 

@@ -274,7 +274,6 @@ export function createSettlement({
     await failPayment(db, cell, paymentId, {
       reason,
       recheckAt,
-      saidSettled,
       ...(transaction ? { transaction } : {}),
     });
     log.warn({ paymentId, reason, transaction }, 'payment proven not to have moved money');

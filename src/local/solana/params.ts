@@ -1,4 +1,4 @@
-import { isAddress, isSignature } from '@solana/kit';
+import { isSvmAddress, isSvmSignature } from '../../lib/svm-address.ts';
 import type { Bank } from './bank.ts';
 import { invalidParams, MIN_CONTEXT_SLOT_NOT_REACHED, RpcError } from './rpc-error.ts';
 import { COMMITMENTS, type Commitment } from './slots.ts';
@@ -22,14 +22,14 @@ export function addressParam(params: Params, index: number): string {
 }
 
 export function toAddress(value: unknown): string {
-  if (typeof value === 'string' && isAddress(value)) return value;
+  if (typeof value === 'string' && isSvmAddress(value)) return value;
   throw invalidParams(
     /^[1-9A-HJ-NP-Za-km-z]+$/.test(String(value)) ? 'Invalid param: WrongSize' : 'Invalid param: Invalid',
   );
 }
 
 export function signatureParam(value: unknown): string {
-  if (typeof value === 'string' && isSignature(value)) return value;
+  if (typeof value === 'string' && isSvmSignature(value)) return value;
   throw invalidParams('Invalid param: WrongSize');
 }
 
