@@ -177,6 +177,7 @@ describe('a delivery', () => {
     await emit(gateway, owner);
     await arrived(receiver, 1);
     for (const each of [secret, rotated.secret]) await world.expectVerified(receiver.arrivals[0], each);
+    await finalDeliveries(gateway, owner);
     // A day later the old secret is worth nothing.
     world.clock.forward(86_400_000);
     await emit(gateway, owner);

@@ -98,6 +98,12 @@ describe('an operator’s webhook', () => {
     for (const each of [secret, String(body['secret'])]) {
       await world.expectVerified(receiver.arrivals[0], each);
     }
+    // What has arrived is still under way until its result is written, and would be due again a day later.
+    await vi.waitFor(async () =>
+      expect((await admin('GET', `/deliveries?webhookId=${id}`)).body).toMatchObject({
+        deliveries: [{ state: 'succeeded' }],
+      }),
+    );
     world.clock.forward(86_400_000);
     await arrived(receiver, await told(2));
     const [, later] = receiver.arrivals;
