@@ -1,11 +1,11 @@
-import { deleteExpiredNonces } from '../customers/proof-nonces.ts';
+import { consumeNonces, deleteExpiredNonces, type UsedProof } from '../customers/proof-nonces.ts';
 import { invalidProof } from '../customers/proof-reasons.ts';
 import { checkWalletProof, signInHost } from '../customers/wallet-proof.ts';
 import type { WalletSignatures } from '../customers/wallet-signatures.ts';
 import { asGatewayError } from '../db/pg-errors.ts';
 import type { Queryable } from '../db/queryable.ts';
+import { shareStatements } from '../db/shared-statements.ts';
 import type { Clock } from '../lib/clock.ts';
-import { createNonceBatcher } from './nonce-batcher.ts';
 import type { SignIn } from './types.ts';
 
 export interface SignInOptions {
@@ -35,13 +35,14 @@ export interface SignInService extends SignIn {
  */
 export function createSignIn({ db, clock, signatures, domains }: SignInOptions): SignInService {
   const hosts = domains.map(signInHost);
-  const nonces = createNonceBatcher(db);
+  // Under load a statement and its commit are most of what a sign-in costs.
+  const consumeNonce = shareStatements((proofs: readonly UsedProof[]) => consumeNonces(db, proofs));
   return {
     async requireWallet(header) {
       const nowMs = clock.nowMs();
       const checks = { domains: hosts, nowMs, signatures };
       const { wallet, chain, nonce } = await checkWalletProof(header, checks);
-      const fresh = await nonces.consume({ wallet, nonce, nowMs }).catch((error: unknown) => {
+      const fresh = await consumeNonce({ wallet, nonce, nowMs }).catch((error: unknown) => {
         throw asGatewayError(error);
       });
       if (!fresh) throw invalidProof('NONCE_REUSED');

@@ -1,3 +1,4 @@
+import { DatabaseError } from 'pg';
 import { GatewayError, unavailable } from '../lib/errors.ts';
 
 interface PgError extends Error {
@@ -52,6 +53,12 @@ export function isGivenUp(error: unknown): boolean {
 /** True when the database answered that it takes no credit now: the statement certainly changed nothing. */
 export function isRefusedByLedger(error: unknown): boolean {
   return isPgError(error) && error.code === LEDGER_CLOSED;
+}
+
+/** True when the database answered with an error of the statement, which therefore certainly changed nothing. */
+export function changedNothing(error: unknown): boolean {
+  if (isGivenUp(error) || isRefusedByLedger(error)) return true;
+  return error instanceof DatabaseError && !isConnectionLoss(error);
 }
 
 /** True for outcomes that PostgreSQL asks the client to try again: deadlock, serialization failure. */

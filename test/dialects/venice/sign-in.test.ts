@@ -2,11 +2,16 @@ import { Pool } from 'pg';
 import { privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createAccounts } from '../../../src/accounts/accounts.ts';
-import { createNonceBatcher } from '../../../src/accounts/nonce-batcher.ts';
 import { createSignIn, type SignInService } from '../../../src/accounts/sign-in.ts';
-import { consumeNonce, consumeNonces, deleteExpiredNonces } from '../../../src/customers/proof-nonces.ts';
+import {
+  consumeNonce,
+  consumeNonces,
+  deleteExpiredNonces,
+  type UsedProof,
+} from '../../../src/customers/proof-nonces.ts';
 import { createWalletSignatures } from '../../../src/customers/wallet-signatures.ts';
 import type { Queryable } from '../../../src/db/queryable.ts';
+import { shareStatements } from '../../../src/db/shared-statements.ts';
 import { createTestDatabase } from '../../support/database.ts';
 import {
   account,
@@ -219,9 +224,9 @@ describe('sign-ins at once', () => {
         return db.query(statement);
       },
     };
-    const nonces = createNonceBatcher(counting);
+    const consume = shareStatements((all: readonly UsedProof[]) => consumeNonces(counting, all));
     const twice = [...proofs(50), ...proofs(50)];
-    const fresh = await Promise.all(twice.map(proof => nonces.consume(proof)));
+    const fresh = await Promise.all(twice.map(consume));
     // Which of the two is written first is for the database to say.
     const wins = proofs(50).map((_, n) => [fresh[n], fresh[n + 50]].filter(Boolean).length);
     expect(new Set(wins)).toEqual(new Set([1]));
@@ -247,8 +252,8 @@ describe('sign-ins at once', () => {
 
   it('all hear that the database is lost', async () => {
     const unreachable = new Pool({ connectionString: 'postgres://127.0.0.1:1/none' });
-    const nonces = createNonceBatcher(unreachable);
-    const results = await Promise.allSettled(proofs(5).map(proof => nonces.consume(proof)));
+    const consume = shareStatements((all: readonly UsedProof[]) => consumeNonces(unreachable, all));
+    const results = await Promise.allSettled(proofs(5).map(consume));
     expect(results.map(({ status }) => status)).toEqual(Array.from({ length: 5 }, () => 'rejected'));
     await unreachable.end();
   });
