@@ -1,5 +1,5 @@
 import { violatesForeignKey } from '../db/pg-errors.ts';
-import { type CellName, cellName, type Queryable, type Statement } from '../db/queryable.ts';
+import { type CellName, cellName, type Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
@@ -45,48 +45,82 @@ export async function claimPayment(
   claim: Omit<PaymentClaim, 'claimed' | 'cell'> & { identity: string; cell?: CellName },
 ): Promise<PaymentClaim> {
   const { identity, paymentId, accountId, environment, cell } = claim;
-  const row = await claimBy<ClaimRow>(db, {
-    name: 'directory.claim_payment',
-    text: 'SELECT claimed, payment_id, account_id, environment, cell FROM directory.claim_payment($1, $2, $3, $4, $5)',
-    values: [identity, paymentId, accountId ?? null, environment, cell ?? null],
-  });
+  const { rows } = await db
+    .query<ClaimRow>({
+      name: 'directory.claim_payment',
+      text: `SELECT claimed, payment_id, account_id, environment, cell
+             FROM directory.claim_payment($1, $2, $3, $4, $5)`,
+      values: [identity, paymentId, accountId ?? null, environment, cell ?? null],
+    })
+    .catch((error: unknown) => {
+      throw asLostAccount(error);
+    });
+  const [row] = rows;
+  assert(row, 'a claim answers one row');
   return toClaim(row);
 }
 
-/**
- * As {@link claimPayment}, for the customer that a wallet belongs to, who is made when the wallet was never seen.
- * @returns the claim, and that customer's account
- */
-export async function claimWalletPayment(
-  db: Queryable,
-  claim: { identity: string; paymentId: string; environment: Environment; wallet: string },
-): Promise<PaymentClaim & { owner: bigint }> {
-  const { identity, paymentId, environment, wallet } = claim;
-  const row = await claimBy<ClaimRow & { owner: string }>(db, {
-    name: 'directory.claim_wallet_payment',
-    text: `SELECT claimed, payment_id, account_id, environment, cell, owner
-           FROM directory.claim_wallet_payment($1, $2, $3, $4, $5)`,
-    values: [identity, paymentId, environment, wallet, newId()],
-  });
-  return { ...toClaim(row), owner: BigInt(row.owner) };
+/** A claim for the customer that a wallet belongs to. */
+export interface WalletClaim {
+  identity: string;
+  paymentId: string;
+  environment: Environment;
+  /** As `walletIdentity` names it. */
+  wallet: string;
 }
 
-async function claimBy<Row extends ClaimRow>(db: Queryable, statement: Statement): Promise<Row> {
-  const { rows } = await db.query<Row>(statement).catch((error: unknown) => {
-    throw violatesForeignKey(error) ? unavailable('the account', error) : error;
+/**
+ * As {@link claimPayment}, for the customers that wallets belong to, who are made when their wallet was never seen. All of
+ * them or, with an error, none. Wallet by wallet, so that two such calls do not wait for each other in a circle.
+ * @returns the claim of each, in their order, and that customer's account
+ * @throws the database's own error, see {@link asLostAccount}
+ */
+export async function claimWalletPayments(
+  db: Queryable,
+  claims: readonly WalletClaim[],
+): Promise<(PaymentClaim & { owner: bigint })[]> {
+  const { rows } = await db.query<ClaimRow & { owner: string }>({
+    name: 'directory.claim_wallet_payments',
+    text: `SELECT c.claimed, c.payment_id, c.account_id, c.environment, c.cell, c.owner
+           FROM (SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::uuid[]) WITH ORDINALITY
+                   AS w (identity, payment_id, environment, wallet, customer_id, position)
+                 ORDER BY environment, wallet, identity) AS w
+           CROSS JOIN LATERAL directory.claim_wallet_payment(w.identity, w.payment_id, w.environment, w.wallet,
+             w.customer_id) AS c
+           ORDER BY w.position`,
+    values: [
+      claims.map(({ identity }) => identity),
+      claims.map(({ paymentId }) => paymentId),
+      claims.map(({ environment }) => environment),
+      claims.map(({ wallet }) => wallet),
+      claims.map(() => newId()),
+    ],
   });
-  const [row] = rows;
-  assert(row, 'a claim answers one row');
-  return row;
+  assert(rows.length === claims.length, 'every claim has an answer');
+  return rows.map(row => ({ ...toClaim(row), owner: BigInt(row.owner) }));
+}
+
+/** The account went away between the two steps of a claim. */
+export function asLostAccount(error: unknown): unknown {
+  return violatesForeignKey(error) ? unavailable('the account', error) : error;
 }
 
 export async function findClaim(db: Queryable, identity: string): Promise<PaymentClaim | undefined> {
-  const result = await db.query<ClaimRow>({
-    name: 'directory.find_payment_claim',
-    text: `SELECT false AS claimed, payment_id, account_id, environment, cell
-           FROM directory.payment_claim WHERE identity = $1`,
-    values: [identity],
+  const [claim] = await findClaims(db, [identity]);
+  return claim;
+}
+
+/** @returns the claim of each identity, in their order; undefined where there is none */
+export async function findClaims(
+  db: Queryable,
+  identities: readonly string[],
+): Promise<(PaymentClaim | undefined)[]> {
+  const { rows } = await db.query<ClaimRow & { identity: string }>({
+    name: 'directory.find_payment_claims',
+    text: `SELECT false AS claimed, identity, payment_id, account_id, environment, cell
+           FROM directory.payment_claim WHERE identity = ANY ($1)`,
+    values: [identities],
   });
-  const [row] = result.rows;
-  return row && toClaim(row);
+  const claims = new Map(rows.map(row => [row.identity, toClaim(row)]));
+  return identities.map(identity => claims.get(identity));
 }

@@ -1,10 +1,7 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
-import { assert } from '../lib/assert.ts';
-import type { ObservedTransfer } from '../ports/chain.ts';
 import type { Environment } from '../ports/environment.ts';
-import type { ExactPayment } from '../ports/payment.ts';
 import type { Payment, PaymentState, Purpose, PurposeResult } from './payment.ts';
-import { decodeSigned, encodeSigned } from './signed-codec.ts';
+import { decodeSigned } from './signed-codec.ts';
 
 /** Statements on the payments of one cell. Each is one round trip by key. */
 
@@ -64,62 +61,6 @@ export function toPayment(row: PaymentRow): Payment {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };
-}
-
-export interface NewPayment {
-  paymentId: string;
-  accountId: bigint;
-  environment: Environment;
-  source: string;
-  facilitator: string;
-  signed: ExactPayment;
-  fromBlock: bigint;
-  /** How long the accepting request alone works on it before the reconciler may. */
-  leaseMs: number;
-  /** What it buys; plain credit when absent. */
-  purpose: Purpose | undefined;
-  /** Refuses it when so many payments of its wallet were reverted, at our expense, in the time that has just passed. */
-  budget: { maxReverted: number; windowMs: number } | undefined;
-}
-
-/** exists: it was stored before. over_budget: it was not stored. */
-export type Opening = 'opened' | 'exists' | 'over_budget';
-
-/**
- * Stores an accepted payment in state `settling`, opening its account when it is the first. Committed
- * before anything is sent.
- */
-export async function openPayment(db: Queryable, cell: CellName, payment: NewPayment): Promise<Opening> {
-  const { signed, budget } = payment;
-  const result = await db.query<{ created: boolean; over_budget: boolean }>({
-    name: `${cell}.open_payment`,
-    text: `SELECT created, over_budget
-           FROM "${cell}".open_payment($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
-    values: [
-      payment.paymentId,
-      payment.accountId,
-      payment.environment,
-      signed.identity,
-      payment.source,
-      payment.facilitator,
-      signed.scheme,
-      signed.network,
-      signed.asset,
-      signed.payTo,
-      signed.payer,
-      signed.amountBaseUnits,
-      encodeSigned(signed),
-      payment.fromBlock,
-      payment.leaseMs,
-      payment.purpose ?? null,
-      budget?.maxReverted ?? null,
-      budget?.windowMs ?? null,
-    ],
-  });
-  const [row] = result.rows;
-  assert(row, 'open_payment answers one row');
-  if (row.over_budget) return 'over_budget';
-  return row.created ? 'opened' : 'exists';
 }
 
 export async function findPayment(
@@ -247,72 +188,6 @@ export async function failPayment(
     text: `SELECT "${cell}".fail_payment($1, $2, $3, $4)`,
     values: [paymentId, failure.reason, failure.transaction ?? null, failure.recheckAt],
   });
-}
-
-export interface NewCredit {
-  paymentId: string;
-  transfer: ObservedTransfer;
-  amountNanoUsd: bigint;
-  /** The chart's code of the network's receipts. */
-  contra: number;
-  /** When the transfer is looked at again, in case a reorganisation undid it. */
-  firstCheckMs: number;
-  /** When a purchase begins. */
-  now: Date;
-}
-
-export interface Credit {
-  creditedNanoUsd: bigint;
-  availableNanoUsd: bigint;
-  transaction: string;
-  purposeResult: PurposeResult | undefined;
-  /** False when the payment had been credited before; the other fields are the stored answer then. */
-  first: boolean;
-  /** The credit had been reversed in between: what the payment bought was applied then and stays applied. */
-  again: boolean;
-}
-
-interface CreditRow {
-  first: boolean;
-  again: boolean;
-  credited: string;
-  available: string;
-  transaction: string;
-  purpose_result: PurposeResult | null;
-}
-
-/**
- * Credits a payment by the transfer that the chain reports and applies its purpose: grant, purchase, payment
- * state, stored answer and event in one transaction, at most once however many callers prove it at the same time.
- */
-export async function creditPayment(db: Queryable, cell: CellName, credit: NewCredit): Promise<Credit> {
-  const { transfer } = credit;
-  const result = await db.query<CreditRow>({
-    name: `${cell}.credit_payment`,
-    text: `SELECT first, again, credited, available, transaction, purpose_result
-             FROM "${cell}".credit_payment($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-    values: [
-      credit.paymentId,
-      credit.amountNanoUsd,
-      credit.contra,
-      transfer.transaction,
-      transfer.logIndex,
-      transfer.blockNumber,
-      transfer.blockHash,
-      credit.firstCheckMs,
-      credit.now,
-    ],
-  });
-  const [row] = result.rows;
-  assert(row, 'credit_payment answers one row');
-  return {
-    first: row.first,
-    again: row.again,
-    creditedNanoUsd: BigInt(row.credited),
-    availableNanoUsd: BigInt(row.available),
-    transaction: row.transaction,
-    purposeResult: row.purpose_result ?? undefined,
-  };
 }
 
 /** Adds to what is remembered of a purchase, in the transaction that applied it. */

@@ -1,24 +1,51 @@
 import type { Queryable } from '../db/queryable.ts';
+import { shareStatements } from '../db/shared-statements.ts';
 import { assert } from '../lib/assert.ts';
 import type { SvmSenderStore, SvmSignedTransaction } from '../ports/svm-sender-store.ts';
 
+interface NewTransaction extends SvmSignedTransaction {
+  paymentId: string;
+  network: string;
+  feePayer: string;
+}
+
+/** @returns what is stored for each payment, in their order: this, or what was there before */
+async function storeTransactions(
+  db: Queryable,
+  transactions: readonly NewTransaction[],
+): Promise<SvmSignedTransaction[]> {
+  const { rows } = await db.query<SvmSignedTransaction & { payment_id: string }>({
+    name: 'directory.store_svm_transactions',
+    // The update changes nothing; it makes the statement answer the row that was there before. One row for each payment,
+    // because a statement cannot meet its own, and in one order, so that two such statements never wait in a circle.
+    text: `INSERT INTO directory.svm_transaction AS t (payment_id, network, fee_payer, signature, wire)
+           SELECT DISTINCT ON (payment_id) payment_id, network, fee_payer, signature, wire
+           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
+             AS n (payment_id, network, fee_payer, signature, wire)
+           ORDER BY payment_id
+           ON CONFLICT ON CONSTRAINT svm_transaction_pkey DO UPDATE SET finished = t.finished
+           RETURNING payment_id, signature, wire`,
+    values: [
+      transactions.map(({ paymentId }) => paymentId),
+      transactions.map(({ network }) => network),
+      transactions.map(({ feePayer }) => feePayer),
+      transactions.map(({ signature }) => signature),
+      transactions.map(({ wire }) => wire),
+    ],
+  });
+  const stored = new Map(rows.map(({ payment_id, ...transaction }) => [payment_id, transaction]));
+  return transactions.map(({ paymentId }) => {
+    const row = stored.get(paymentId);
+    assert(row, 'an upsert answers its row');
+    return row;
+  });
+}
+
 /** Keeps the transactions that we signed on Solana in the directory, where every replica sees them. */
 export function createSvmSenderStore(db: Queryable): SvmSenderStore {
+  const store = shareStatements((all: readonly NewTransaction[]) => storeTransactions(db, all));
   return {
-    async store({ network, feePayer }, paymentId, { signature, wire }) {
-      const { rows } = await db.query<SvmSignedTransaction>({
-        name: 'directory.store_svm_transaction',
-        // The update changes nothing; it makes the statement answer the row that was there before.
-        text: `INSERT INTO directory.svm_transaction AS t (payment_id, network, fee_payer, signature, wire)
-               VALUES ($1, $2, $3, $4, $5)
-               ON CONFLICT ON CONSTRAINT svm_transaction_pkey DO UPDATE SET finished = t.finished
-               RETURNING signature, wire`,
-        values: [paymentId, network, feePayer, signature, wire],
-      });
-      const [row] = rows;
-      assert(row, 'an upsert answers its row');
-      return row;
-    },
+    store: (owner, paymentId, transaction) => store({ ...owner, ...transaction, paymentId }),
     async find(paymentId) {
       const { rows } = await db.query<SvmSignedTransaction>({
         name: 'directory.find_svm_transaction',

@@ -22,6 +22,7 @@ import type { Clock } from '../lib/clock.ts';
 import { unavailable } from '../lib/errors.ts';
 import type { Loop } from '../lib/loop.ts';
 import { createFacilitatorStore } from '../payments/facilitator-store.ts';
+import { createPaymentStatements } from '../payments/payment-statements.ts';
 import { registerNetworks } from '../payments/payment-store.ts';
 import { createSenderStore } from '../payments/sender-store.ts';
 import { createSvmSenderStore } from '../payments/svm-sender-store.ts';
@@ -62,6 +63,8 @@ const FINALITY_CHECK_MS = 10_000;
 const FINALITY_ROUND_MS = 2_000;
 const REORG_GRACE_MS = 4_000;
 const MAX_CONNECTIONS = 20;
+/** Somewhat above the time after which the database itself ends a statement. */
+const ANSWER_TIMEOUT_MS = 20_000;
 
 /** Builds the gateway's parts from the configuration: the one place where implementations are chosen. */
 export function createServices(config: Config, deps: { log: Log; clock: Clock; seams?: Seams }) {
@@ -71,6 +74,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     createPool({
       databaseUrl: config.databaseUrl,
       maxConnections: MAX_CONNECTIONS,
+      answerTimeoutMs: ANSWER_TIMEOUT_MS,
       onError: error => log.error({ err: error }, 'idle database connection broke'),
     }),
   );
@@ -113,8 +117,10 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
   if (tempo) networks.set(tempo.network.network, tempo.settlement);
   const agentParts = createAgentParts(config, { pool, cells, clock });
   const firstCheckMs = seams.finalityCheckMs ?? FINALITY_CHECK_MS;
+  const statements = createPaymentStatements(pool);
   const settlement = createSettlement({
     db: pool,
+    statements,
     networks,
     distrust: facilitators.registry.distrust,
     purposeEffects: agentParts.effects,
@@ -124,7 +130,7 @@ export function createServices(config: Config, deps: { log: Log; clock: Clock; s
     doubtAfterMs: seams.doubtAfterMs ?? DOUBT_AFTER_MS,
   });
   const settleWaitMs = seams.settleWaitMs ?? SETTLE_WAIT_MS;
-  const topups = createTopups({ db: pool, networks, settlement, settleWaitMs });
+  const topups = createTopups({ db: pool, statements, networks, settlement, settleWaitMs });
   const graceMs = seams.reorgGraceMs ?? REORG_GRACE_MS;
   const facilitatorApi = createFacilitatorApiParts(config, {
     db: pool,

@@ -2,7 +2,8 @@ import type { CellName, Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
 import { unavailable } from '../lib/errors.ts';
 import { isOpen, type Payment } from '../payments/payment.ts';
-import { findClaim, type PaymentClaim } from '../payments/payment-claim.ts';
+import type { PaymentClaim } from '../payments/payment-claim.ts';
+import type { PaymentStatements } from '../payments/payment-statements.ts';
 import { findPayment } from '../payments/payment-store.ts';
 import { comparePayments } from '../payments/same-payment.ts';
 import type { ExactPayment, PaymentKind } from '../ports/payment.ts';
@@ -37,15 +38,16 @@ export interface Repetitions {
 /** The same signed payment gets the same answer; whoever else presents it learns nothing but that it is taken. */
 export function createRepetitions(deps: {
   db: Queryable;
+  statements: Pick<PaymentStatements, 'findClaim'>;
   networks: ReadonlyMap<string, SettlementNetwork>;
   settlement: Settlement;
   owners: Owners;
 }): Repetitions {
-  const { db, networks, settlement } = deps;
+  const { db, statements, networks, settlement } = deps;
   const { ownerOf, payerOf } = deps.owners;
 
   async function answer(request: TopupRequest): Promise<TopupOutcome | undefined> {
-    const claim = await findClaim(db, request.payment.identity);
+    const claim = await statements.findClaim(request.payment.identity);
     const stored = claim && (await findPayment(db, claim.cell, claim.paymentId));
     return stored && answerStored(request, claim, stored);
   }

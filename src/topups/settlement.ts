@@ -2,20 +2,15 @@ import type { Pool } from 'pg';
 import { asGatewayError } from '../db/pg-errors.ts';
 import type { CellName } from '../db/queryable.ts';
 import { withTransaction } from '../db/transaction.ts';
+import { assert } from '../lib/assert.ts';
 import type { Clock } from '../lib/clock.ts';
 import { type DepthRule, depthFor } from '../lib/confirmations.ts';
 import { sleep, withDeadline } from '../lib/deadline.ts';
 import { baseUnitsToNano } from '../lib/money.ts';
 import { type Payment, REFUSED } from '../payments/payment.ts';
-import {
-  type Credit,
-  creditPayment,
-  extendPurposeResult,
-  failPayment,
-  keepClaim,
-  type NewCredit,
-  notePending,
-} from '../payments/payment-store.ts';
+import { type Credit, creditPayments, type NewCredit } from '../payments/payment-credit.ts';
+import type { PaymentStatements } from '../payments/payment-statements.ts';
+import { extendPurposeResult, failPayment, keepClaim, notePending } from '../payments/payment-store.ts';
 import type { PurposeEffect } from '../payments/purpose-effect.ts';
 import type { Chain, ObservedTransfer, ProofHint, SettlementProof } from '../ports/chain.ts';
 import type { Facilitators, SettleResult } from '../ports/facilitator.ts';
@@ -39,6 +34,7 @@ export interface SettlementNetwork {
 
 export interface SettlementDeps {
   db: Pool;
+  statements: Pick<PaymentStatements, 'credit'>;
   networks: ReadonlyMap<string, SettlementNetwork>;
   /** Takes a facilitator out of use that claimed a settlement which the chain disproves. */
   distrust(facilitator: string, mark: { paymentId: string; reason: string }): Promise<void>;
@@ -55,7 +51,15 @@ export interface SettlementDeps {
 /** An open payment that is to be brought to its end. */
 export type OpenPayment = Pick<
   Payment,
-  'paymentId' | 'environment' | 'signed' | 'fromBlock' | 'facilitator' | 'saidSettled' | 'doubt' | 'purpose'
+  | 'paymentId'
+  | 'accountId'
+  | 'environment'
+  | 'signed'
+  | 'fromBlock'
+  | 'facilitator'
+  | 'saidSettled'
+  | 'doubt'
+  | 'purpose'
 > & { cell: CellName };
 
 /** What has to be known of a payment to look for it on its chain. */
@@ -87,6 +91,7 @@ export const RETRY_AFTER_SECONDS = 3;
 /** Waits for the chain's word on payments and books it. Shared by requests and the reconciler. */
 export function createSettlement({
   db,
+  statements,
   networks,
   distrust,
   purposeEffects,
@@ -194,7 +199,7 @@ export function createSettlement({
     transfer: ObservedTransfer,
     replayed: boolean,
   ): Promise<TopupOutcome> {
-    const { paymentId, signed } = payment;
+    const { paymentId, accountId, signed } = payment;
     const { assetDecimals, contra } = networkOf(payment);
     await judgeNamed(payment, transfer);
     if (transfer.amountBaseUnits !== signed.amountBaseUnits) {
@@ -205,6 +210,7 @@ export function createSettlement({
     }
     const booked = await book(payment, {
       paymentId,
+      accountId,
       transfer,
       amountNanoUsd: baseUnitsToNano(transfer.amountBaseUnits, assetDecimals),
       contra,
@@ -243,12 +249,13 @@ export function createSettlement({
   /** One transaction: the credit, and what its purchase does outside the cell. */
   async function book(payment: OpenPayment, order: NewCredit): Promise<Credit> {
     const { cell, purpose } = payment;
-    if (!purpose || purpose.kind === REFUSED) return creditPayment(db, cell, order);
+    if (!purpose || purpose.kind === REFUSED) return statements.credit(cell, order);
     const effect = purposeEffects[purpose.kind];
     // Half a purchase would be lost for ever: a process that is set up for it has to do it.
     if (!effect) throw new Error(`this process cannot apply a purchase of kind ${purpose.kind}`);
     return withTransaction(db, async transaction => {
-      const booked = await creditPayment(transaction, cell, order);
+      const [booked] = await creditPayments(transaction, cell, [order]);
+      assert(booked, 'a payment has a credit');
       const result = booked.purposeResult;
       if (!booked.first || booked.again || result === undefined || result['unapplied'] !== undefined)
         return booked;

@@ -1,11 +1,13 @@
 import { type Customer, walletIdentity } from '../customers/customers.ts';
-import { asGatewayError, isConnectionLoss, isRefusedByLedger } from '../db/pg-errors.ts';
+import { asGatewayError, changedNothing, isConnectionLoss } from '../db/pg-errors.ts';
 import type { Queryable } from '../db/queryable.ts';
 import { GatewayError, unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
 import { type Purpose, REFUSED } from '../payments/payment.ts';
-import { claimPayment, claimWalletPayment, type PaymentClaim } from '../payments/payment-claim.ts';
-import { findPayment, moveToFacilitator, type Opening, openPayment } from '../payments/payment-store.ts';
+import { claimPayment, type PaymentClaim } from '../payments/payment-claim.ts';
+import type { Opening } from '../payments/payment-opening.ts';
+import type { PaymentStatements } from '../payments/payment-statements.ts';
+import { findPayment, moveToFacilitator } from '../payments/payment-store.ts';
 import type { SettleResult } from '../ports/facilitator.ts';
 import { isSentByPayer } from '../ports/payment.ts';
 import { isArriving, lookForUse } from './look-for-use.ts';
@@ -24,6 +26,7 @@ import type { TopupOutcome, TopupRequest, Topups } from './types.ts';
 
 export interface TopupDeps {
   db: Queryable;
+  statements: PaymentStatements;
   networks: ReadonlyMap<string, SettlementNetwork>;
   settlement: Settlement;
   /** How long a request waits for the chain before it answers that the outcome is not known yet. */
@@ -48,10 +51,10 @@ const LEASE_MARGIN_MS = 15_000;
  * before anything is sent, and after that the answer is only ever what the chain says.
  */
 export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<void> } {
-  const { db, networks, settlement } = deps;
+  const { db, statements, networks, settlement } = deps;
   const owners = createOwners(db);
   const { ownerOf, payerOf, claimantOf } = owners;
-  const repetitions = createRepetitions({ db, networks, settlement, owners });
+  const repetitions = createRepetitions({ db, statements, networks, settlement, owners });
   const running = new Set<Promise<unknown>>();
 
   async function topUp(request: TopupRequest): Promise<TopupOutcome> {
@@ -167,6 +170,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     const claim = await claimFor(request, customer);
     const open: OpenPayment = {
       paymentId: claim.paymentId,
+      accountId: claim.owner,
       cell: claim.cell,
       environment,
       signed: payment,
@@ -182,7 +186,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       // The process that claimed it died before it stored the payment: nothing was sent, so go on from here.
       if (claim.accountId !== claim.owner) return { kind: 'conflict', settled: false };
     }
-    const opening = await store(request, open, claim.owner);
+    const opening = await store(request, open);
     if (opening === 'unknown') return pending(claim.paymentId);
     if (opening === 'exists') return inProgress(claim.paymentId);
     // The claim stays, as all do: whoever has seen it may be storing the payment, and without it that could be paid twice.
@@ -196,7 +200,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     customer: Customer | undefined,
   ): Promise<PaymentClaim & { owner: bigint }> {
     const claim = { identity, environment, paymentId: newId() };
-    if (!customer) return claimWalletPayment(db, { ...claim, wallet: walletIdentity(network, payer) });
+    if (!customer) return statements.claimForWallet({ ...claim, wallet: walletIdentity(network, payer) });
     return { ...(await claimPayment(db, { ...customer, ...claim })), owner: customer.accountId };
   }
 
@@ -204,22 +208,17 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
    * Commits the payment in state settling. When the database is lost in between, it may be there, and then the
    * reconciler goes on with it: the caller must not be told that nothing happened.
    */
-  async function store(
-    { source }: TopupRequest,
-    open: OpenPayment,
-    accountId: bigint,
-  ): Promise<Opening | 'unknown'> {
+  async function store({ source }: TopupRequest, open: OpenPayment): Promise<Opening | 'unknown'> {
     const costsUs = open.facilitator !== SETTLED_BY_OTHERS && !isSentByPayer(open.signed);
     try {
-      return await openPayment(db, open.cell, {
+      return await statements.open(open.cell, {
         ...open,
-        accountId,
         source,
         leaseMs: deps.settleWaitMs + LEASE_MARGIN_MS,
         budget: costsUs ? BUDGET : undefined,
       });
     } catch (error) {
-      if (isConnectionLoss(error) && !isRefusedByLedger(error)) return 'unknown';
+      if (isConnectionLoss(error) && !changedNothing(error)) return 'unknown';
       throw error;
     }
   }

@@ -2,7 +2,7 @@ import { Pool } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULT_CELL } from '../../src/db/queryable.ts';
 import { newId } from '../../src/lib/ids.ts';
-import { type NewPayment, openPayment } from '../../src/payments/payment-store.ts';
+import { type NewPayment, openPayments } from '../../src/payments/payment-opening.ts';
 import { usdcTransfersTo } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import {
@@ -132,10 +132,12 @@ describe('a payment that several requests store at the same moment', () => {
       const failures: unknown[] = [];
       for (let round = 0; round < ROUNDS; round += 1) {
         const payment = raced(round);
-        const racing = Array.from({ length: RACERS }, () => openPayment(pool, DEFAULT_CELL, payment));
+        const racing = Array.from({ length: RACERS }, () => openPayments(pool, DEFAULT_CELL, [payment]));
         const results = await Promise.allSettled(racing);
         failures.push(...results.flatMap(result => (result.status === 'rejected' ? [result.reason] : [])));
-        const stored = results.filter(result => result.status === 'fulfilled' && result.value === 'opened');
+        const stored = results.filter(
+          result => result.status === 'fulfilled' && result.value[0] === 'opened',
+        );
         expect(stored).toHaveLength(1);
       }
       expect(failures).toEqual([]);

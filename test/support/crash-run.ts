@@ -174,8 +174,12 @@ async function whoIsThere(
   { at }: CrashPoint,
   { sql, payments, gateway }: Run & { gateway: GatewayProcess },
 ): Promise<CellPayment[]> {
-  if (at === 'after-claim')
-    return (await countBlocked(sql, 'open_payment')) >= payments.length ? [...payments] : [];
+  if (at === 'after-claim') {
+    // They share statements, so some wait for the lock in one, and others in the process for their statement.
+    const { rowCount } = await sql.query('SELECT FROM directory.payment_claim');
+    const isLocked = (await countBlocked(sql, 'open_payment')) > 0;
+    return isLocked && (rowCount ?? 0) >= payments.length ? [...payments] : [];
+  }
   if (at === 'during-settle') {
     const { held } = await stub.counts();
     return payments.filter(({ key }) => held.includes(key));
