@@ -6,7 +6,7 @@ import {
   type EvmReceipt,
   EvmRevertError,
 } from '../ports/evm-client.ts';
-import { createJsonRpc, type JsonRpcOptions } from './json-rpc.ts';
+import { createJsonRpc, type JsonRpcAnswer, type JsonRpcOptions } from './json-rpc.ts';
 
 export interface EvmClientOptions extends JsonRpcOptions {
   network: string;
@@ -37,8 +37,11 @@ export function createEvmClient(options: EvmClientOptions): EvmClient {
   const { title } = options;
   const rpc = createJsonRpc(options);
 
-  async function request<T>(method: string, params: unknown[]): Promise<T> {
-    const { result, error } = await rpc.call(method, params);
+  const request = <T>(method: string, params: unknown[]) => resultOf<T>(method, rpc.call(method, params));
+  const share = <T>(method: string, params: unknown[]) => resultOf<T>(method, rpc.callShared(method, params));
+
+  async function resultOf<T>(method: string, answer: Promise<JsonRpcAnswer>): Promise<T> {
+    const { result, error } = await answer;
     if (!error) return result as T;
     const { code, message = '' } = error;
     if (code === 3 || /revert/i.test(message)) throw new EvmRevertError(revertReason(message));
@@ -74,11 +77,19 @@ export function createEvmClient(options: EvmClientOptions): EvmClient {
     transactionCount: async address =>
       BigInt(await request<string>('eth_getTransactionCount', [address, 'latest'])),
     gasPrice: async () => BigInt(await request<string>('eth_gasPrice', [])),
-    call: (to, data, callOptions = {}) => request<string>('eth_call', callParameters(to, data, callOptions)),
-    sendRawTransaction: async raw => void (await request<string>('eth_sendRawTransaction', [raw])),
+    call(to, data, callOptions = {}) {
+      const parameters = callParameters(to, data, callOptions);
+      return callOptions.foreignCode
+        ? request<string>('eth_call', parameters)
+        : share<string>('eth_call', parameters);
+    },
+    sendRawTransaction: async raw => void (await share<string>('eth_sendRawTransaction', [raw])),
     async receipt(hash) {
-      const receipt = await request<RpcReceipt | null>('eth_getTransactionReceipt', [hash]);
-      return receipt ? readReceipt(receipt) : undefined;
+      const receipt = await share<RpcReceipt | null>('eth_getTransactionReceipt', [hash]);
+      if (!receipt) return undefined;
+      const read = readReceipt(receipt);
+      if (read.transactionHash !== hash.toLowerCase()) throw unavailable(`the ${title} node's own receipt`);
+      return read;
     },
     async transactionData(hash) {
       const transaction = await request<{ input: string } | null>('eth_getTransactionByHash', [hash]);

@@ -7,7 +7,7 @@ import type {
   SvmSignatureStatus,
   SvmTokenBalance,
 } from '../ports/svm-client.ts';
-import { createJsonRpc, type JsonRpcOptions } from './json-rpc.ts';
+import { createJsonRpc, type JsonRpcAnswer, type JsonRpcOptions } from './json-rpc.ts';
 import { joinStatusCalls } from './svm-statuses.ts';
 
 export interface SvmClientOptions extends JsonRpcOptions {
@@ -56,8 +56,11 @@ const CONFIRMED = { commitment: 'confirmed' } as const;
 export function createSvmClient(options: SvmClientOptions): SvmClient {
   const rpc = createJsonRpc(options);
 
-  async function request<T>(method: string, params: unknown[]): Promise<T> {
-    const { result, error } = await rpc.call(method, params);
+  const request = <T>(method: string, params: unknown[]) => resultOf<T>(method, rpc.call(method, params));
+  const share = <T>(method: string, params: unknown[]) => resultOf<T>(method, rpc.callShared(method, params));
+
+  async function resultOf<T>(method: string, answer: Promise<JsonRpcAnswer>): Promise<T> {
+    const { result, error } = await answer;
     if (error) throw rpc.refuse(method, error);
     return result as T;
   }
@@ -116,13 +119,13 @@ export function createSvmClient(options: SvmClientOptions): SvmClient {
     },
     async transaction(signature) {
       const config = { ...CONFIRMED, encoding: 'base64', maxSupportedTransactionVersion: 0 };
-      const found = await request<RpcTransaction | null>('getTransaction', [signature, config]);
+      const found = await share<RpcTransaction | null>('getTransaction', [signature, config]);
       return found ? readTransaction(found) : undefined;
     },
     firstAvailableSlot: async () => BigInt(await request<number>('getFirstAvailableBlock', [])),
     async simulate(wire) {
       const config = { ...CONFIRMED, encoding: 'base64', sigVerify: false, replaceRecentBlockhash: false };
-      const { context, value } = await request<WithContext<{ err: unknown }>>('simulateTransaction', [
+      const { context, value } = await share<WithContext<{ err: unknown }>>('simulateTransaction', [
         toBase64(wire),
         config,
       ]);
@@ -130,7 +133,7 @@ export function createSvmClient(options: SvmClientOptions): SvmClient {
     },
     async send(wire) {
       // It was rehearsed before it was signed; a second rehearsal by the node would only cost time.
-      await request<string>('sendTransaction', [toBase64(wire), { encoding: 'base64', skipPreflight: true }]);
+      await share<string>('sendTransaction', [toBase64(wire), { encoding: 'base64', skipPreflight: true }]);
     },
   };
 }

@@ -28,7 +28,7 @@ export function createContractSignatures(clients: readonly EvmClient[]): Contrac
     if (asked >= MAX_QUESTIONS) throw unavailable('the check of contract wallets');
     asked += 1;
     try {
-      const answer = await client.call(wallet, data, { gas: MAX_GAS });
+      const answer = await client.call(wallet, data, { gas: MAX_GAS, foreignCode: true });
       return answer.slice(0, ACCEPTED.length) === ACCEPTED;
     } catch (error) {
       if (error instanceof EvmRevertError) return false;

@@ -18,6 +18,9 @@ export interface ContractWalletVerifier {
 type Signer = Parameters<typeof toFacilitatorEvmSigner>[0];
 type ReadContract = Signer['readContract'];
 
+/** Far above what wallets need, also those that verify curves in the EVM itself; it bounds the node's work. */
+const MAX_GAS = 3_000_000n;
+
 /** Reasons that the scheme can only reach with a good signature, and that our own simulation names better. */
 const JUDGED_BY_SIMULATION: ReadonlySet<string> = new Set([
   'invalid_exact_evm_payload_authorization_valid_before',
@@ -75,7 +78,7 @@ export function createContractWalletVerifier(
     const readContract: ReadContract = async ({ address, abi, functionName, args }) => {
       const call = { abi: abi as Abi, functionName };
       const data = encodeFunctionData({ ...call, args });
-      const result = await remember(client.call(address, data));
+      const result = await remember(client.call(address, data, { gas: MAX_GAS, foreignCode: true }));
       return decodeFunctionResult({ ...call, data: result as Hex });
     };
     return toFacilitatorEvmSigner({

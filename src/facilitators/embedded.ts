@@ -39,7 +39,8 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     const payment = requireEvm(given);
     const network = networkOf(payment);
     const { client, lanes } = network;
-    if (!(await checks.verifySignature(payment))) {
+    const isSignedByKey = await checks.verifySignature(payment);
+    if (!isSignedByKey) {
       const refusal = await judgeContractSignature(payment, network);
       if (refusal) return refusal;
     }
@@ -47,7 +48,7 @@ export function createEmbeddedFacilitator(networks: readonly EmbeddedNetwork[], 
     if (untimely) return untimely;
     try {
       const { to, data, gas } = settlementCall(payment, network);
-      await client.call(to, data, { from: lanes.addresses[0], gas });
+      await client.call(to, data, { from: lanes.addresses[0], gas, foreignCode: !isSignedByKey });
       return { kind: 'valid' };
     } catch (error) {
       if (error instanceof EvmRevertError) return diagnoseRefusal(payment, client, error);

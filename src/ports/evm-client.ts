@@ -41,6 +41,8 @@ export interface CallOptions {
   from?: string;
   gas?: bigint;
   block?: bigint;
+  /** It runs code that somebody else chose, which may take its time: nobody else's call is to wait for it. */
+  foreignCode?: boolean;
 }
 
 /**
