@@ -1,9 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import { buildApp } from '../../src/app.ts';
-import { loadConfig } from '../../src/config/config.ts';
-import { createLog } from '../../src/http/log.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { createServices } from '../../src/services/services.ts';
+import { buildApp, createLog, createServices, loadConfig, systemClock } from '../shipped.ts';
 import { announce } from './serve.ts';
 
 /** The whole gateway as production builds it. An offer needs neither database nor chain, so none is there. */

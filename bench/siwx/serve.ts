@@ -1,12 +1,14 @@
 import type { AddressInfo } from 'node:net';
-import { createSignIn } from '../../src/accounts/sign-in.ts';
-import { buildApp } from '../../src/app.ts';
-import { loadConfig } from '../../src/config/config.ts';
-import { createPool } from '../../src/db/pool.ts';
-import { createLog } from '../../src/http/log.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { createServices } from '../../src/services/services.ts';
 import { announce } from '../offer/serve.ts';
+import {
+  buildApp,
+  createLog,
+  createPool,
+  createServices,
+  createSignIn,
+  loadConfig,
+  systemClock,
+} from '../shipped.ts';
 import { ORIGIN, viemSignatures } from './proofs.ts';
 
 /** The gateway as production builds it; with the argument `viem`, sign-in uses viem's verification. */

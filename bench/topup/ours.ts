@@ -1,10 +1,6 @@
 import type { AddressInfo } from 'node:net';
-import { buildApp } from '../../src/app.ts';
-import { loadConfig } from '../../src/config/config.ts';
-import { createLog } from '../../src/http/log.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { createServices } from '../../src/services/services.ts';
 import { announce } from '../offer/serve.ts';
+import { buildApp, createLog, createServices, loadConfig, systemClock } from '../shipped.ts';
 
 /** The whole gateway as production builds it; its settings come from the run. */
 const config = loadConfig('serve', process.env);

@@ -3,9 +3,9 @@ import { createSolanaRpc, generateKeyPairSigner, getBase58Decoder, type KeyPairS
 import { findSvmNetwork } from '../../src/chains/svm-networks.ts';
 import { encodeBase64Json } from '../../src/lib/base64.ts';
 import { associatedTokenAccount } from '../../src/lib/svm-address.ts';
-import { startLocalSolana } from '../../src/local/solana-chain.ts';
 import { signSolanaPayment } from '../../test/support/solana.ts';
 import { progress } from '../report.ts';
+import { startLocalSolana } from '../shipped.ts';
 import type { Offer, Rail } from './rail.ts';
 
 const NETWORK = 'solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp';
