@@ -5,13 +5,8 @@ import { newId } from '../../src/lib/ids.ts';
 import { type NewPayment, openPayments } from '../../src/payments/payment-opening.ts';
 import { usdcTransfersTo } from '../support/chain.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
-import {
-  BASE_USDC,
-  createPayer,
-  paymentHeader,
-  type SignedPayment,
-  signPayment,
-} from '../support/payment.ts';
+import { newPayment } from '../support/new-payment.ts';
+import { createPayer, paymentHeader, type SignedPayment, signPayment } from '../support/payment.ts';
 import { presentPayment } from '../support/solana-gateway.ts';
 
 let gateway: TestGateway;
@@ -23,7 +18,7 @@ beforeAll(async () => {
     CREATE SEQUENCE cell_0.deadlock_count;
     CREATE FUNCTION cell_0.deadlock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
       IF nextval('cell_0.deadlock_count') <= TG_ARGV[0]::bigint THEN
-        RAISE EXCEPTION 'deadlock detected' USING ERRCODE = 'deadlock_detected';
+        RAISE EXCEPTION 'the database says no' USING ERRCODE = TG_ARGV[1];
       END IF;
       RETURN NEW;
     END $$`);
@@ -49,11 +44,11 @@ const TABLES = {
 
 let laid: keyof typeof POINTS | undefined;
 
-/** The next so many transactions that come to the point end as PostgreSQL ends a deadlock. */
-async function lay(point: keyof typeof POINTS, times: number): Promise<void> {
+/** The next so many transactions that come to the point end as PostgreSQL ends a deadlock, or what else it gives up. */
+async function lay(point: keyof typeof POINTS, times: number, end = 'deadlock_detected'): Promise<void> {
   laid = point;
   await gateway.sql.query(`ALTER SEQUENCE cell_0.deadlock_count RESTART;
-    CREATE TRIGGER deadlock ${POINTS[point]} EXECUTE FUNCTION cell_0.deadlock('${times}')`);
+    CREATE TRIGGER deadlock ${POINTS[point]} EXECUTE FUNCTION cell_0.deadlock('${times}', '${end}')`);
 }
 
 async function lift(): Promise<void> {
@@ -63,7 +58,7 @@ async function lift(): Promise<void> {
 
 afterEach(lift);
 
-const newPayment = async () => signPayment(await createPayer(100n), gateway.payTo, 5_000_000n);
+const newSigned = async () => signPayment(await createPayer(100n), gateway.payTo, 5_000_000n);
 const present = (payment: SignedPayment) => presentPayment(gateway, paymentHeader(payment));
 
 async function arrivals({ authorization }: SignedPayment): Promise<number> {
@@ -83,11 +78,11 @@ async function storedOf({ authorization }: SignedPayment) {
 /** Somebody works on them for a while yet, as far as the reconciler knows. */
 const makeDue = () => gateway.sql.query('UPDATE cell_0.payment SET due_at = now()');
 
-describe('a deadlock of the database', () => {
+describe('a deadlock of the database, or what else it gives up,', () => {
   it.each(['claim', 'store', 'sign', 'credit'] as const)(
     'that is over when it is tried again is not noticed: %s',
     async point => {
-      const payment = await newPayment();
+      const payment = await newSigned();
       await lay(point, 3);
       const answer = await present(payment);
       expect(answer.statusCode, answer.body).toBe(200);
@@ -96,11 +91,17 @@ describe('a deadlock of the database', () => {
     },
   );
 
-  it.each(['claim', 'store'] as const)(
-    'that stays is an outage, with nothing sent, and the same payment is taken later: %s',
-    async point => {
-      const payment = await newPayment();
-      await lay(point, 1_000);
+  it.each([
+    ['claim', 'deadlock_detected'],
+    ['store', 'deadlock_detected'],
+    // These, too, have stored nothing, for certain.
+    ['store', 'query_canceled'],
+    ['store', 'lock_not_available'],
+  ] as const)(
+    'that stays is an outage, with nothing sent, and the same payment is taken later: %s, %s',
+    async (point, end) => {
+      const payment = await newSigned();
+      await lay(point, 1_000, end);
       const answer = await present(payment);
       expect([answer.statusCode, answer.headers['retry-after']]).toEqual([503, expect.any(String)]);
       expect([await storedOf(payment), await arrivals(payment)]).toEqual([undefined, 0]);
@@ -111,7 +112,7 @@ describe('a deadlock of the database', () => {
   );
 
   it('that stays when the money has moved is no refusal: the payment is credited once it is over', async () => {
-    const payment = await newPayment();
+    const payment = await newSigned();
     await lay('credit', 1_000);
     expect((await present(payment)).statusCode).toBe(504);
     expect(await arrivals(payment)).toBe(1);
@@ -152,36 +153,6 @@ const RACERS = 8;
 const ROUNDS = 300;
 
 function raced(round: number): NewPayment {
-  const [payer, payTo] = [`0x${'1'.repeat(40)}`, `0x${'2'.repeat(40)}`];
   const nonce = `0x${round.toString(16).padStart(64, '0')}`;
-  return {
-    paymentId: newId(),
-    accountId: 1_000_000n,
-    environment: 'live',
-    source: 'test',
-    facilitator: 'embedded',
-    signed: {
-      kind: 'eip3009',
-      scheme: 'exact',
-      network: 'eip155:8453',
-      asset: BASE_USDC.toLowerCase(),
-      payTo,
-      payer,
-      amountBaseUnits: 1n,
-      identity: `eip3009:8453:${BASE_USDC}:${payer}:${nonce}`.toLowerCase(),
-      authorization: {
-        from: payer,
-        to: payTo,
-        value: 1n,
-        validAfter: 0n,
-        validBefore: 1n,
-        nonce,
-        signature: '0x',
-      },
-    },
-    fromBlock: 0n,
-    leaseMs: 3_600_000,
-    purpose: undefined,
-    budget: { maxReverted: 1, windowMs: 1_000 },
-  };
+  return newPayment({ paymentId: newId(), accountId: 1_000_000n, payer: `0x${'1'.repeat(40)}`, nonce });
 }

@@ -7,9 +7,9 @@ import type { NewPayment } from '../../src/payments/payment-opening.ts';
 import { createPaymentStatements } from '../../src/payments/payment-statements.ts';
 import { registerNetworks } from '../../src/payments/payment-store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { BASE, identityOf, newPayment, SOMEBODY } from '../support/new-payment.ts';
 import { BASE_USDC } from '../support/payment.ts';
 
-const NETWORK = 'eip155:8453';
 const CREDIT_NANO_USD = 5_000_000_000n;
 
 let database: TestDatabase;
@@ -20,7 +20,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   pool = new Pool({ connectionString: database.databaseUrl, max: 8 });
   otherPool = new Pool({ connectionString: database.databaseUrl, max: 8 });
-  await registerNetworks(pool, DEFAULT_CELL, [{ network: NETWORK, environment: 'live' }]);
+  await registerNetworks(pool, DEFAULT_CELL, [{ network: BASE, environment: 'live' }]);
 });
 
 afterAll(async () => {
@@ -50,8 +50,7 @@ function newWalletPayment(wallet: number) {
   serial += 1;
   const payer = `0x${wallet.toString(16).padStart(40, '0')}`;
   const nonce = `0x${serial.toString(16).padStart(64, '0')}`;
-  const identity = `eip3009:8453:${BASE_USDC}:${payer}:${nonce}`.toLowerCase();
-  return { payer, nonce, identity, paymentId: newId() };
+  return { payer, nonce, identity: identityOf({ payer, nonce }), paymentId: newId() };
 }
 
 type WalletPayment = ReturnType<typeof newWalletPayment>;
@@ -63,53 +62,22 @@ const claimOf = ({ identity, paymentId, payer }: WalletPayment) => ({
   wallet: `evm:${payer}`,
 });
 
-function openingOf({ payer, nonce, identity, paymentId }: WalletPayment, accountId: bigint): NewPayment {
-  const payTo = `0x${'2'.repeat(40)}`;
-  return {
-    paymentId,
-    accountId,
-    environment: 'live',
-    source: 'test',
-    facilitator: 'embedded',
-    signed: {
-      kind: 'eip3009',
-      scheme: 'exact',
-      network: NETWORK,
-      asset: BASE_USDC.toLowerCase(),
-      payTo,
-      payer,
-      amountBaseUnits: 5_000_000n,
-      identity,
-      authorization: {
-        from: payer,
-        to: payTo,
-        value: 5_000_000n,
-        validAfter: 0n,
-        validBefore: 1n,
-        nonce,
-        signature: '0x',
-      },
-    },
-    fromBlock: 0n,
-    leaseMs: 3_600_000,
-    purpose: undefined,
-    budget: { maxReverted: 3, windowMs: 1_000 },
-  };
-}
+const openingOf = (payment: WalletPayment, accountId: bigint): NewPayment =>
+  newPayment({ ...payment, accountId });
 
 function creditOf({ paymentId, nonce, payer }: WalletPayment, accountId: bigint): NewCredit {
   return {
     paymentId,
     accountId,
     transfer: {
-      network: NETWORK,
+      network: BASE,
       transaction: nonce,
       logIndex: 0,
       blockNumber: 1n,
       blockHash: '0xblock',
       asset: BASE_USDC.toLowerCase(),
       from: payer,
-      to: `0x${'2'.repeat(40)}`,
+      to: SOMEBODY,
       amountBaseUnits: 5_000_000n,
     },
     amountNanoUsd: CREDIT_NANO_USD,

@@ -85,6 +85,38 @@ describe('the node client', () => {
     },
   );
 
+  it('takes the receipt of another transaction for an unavailable node', async () => {
+    const [asked, other] = ['1', '2'].map(digit => `0x${digit.repeat(64)}`) as [string, string];
+    const receipt = { blockNumber: '0x1', blockHash: '0xb', status: '0x0', logs: [] };
+    let transactionHash = other;
+    const client = await clientOf((_request, response) => {
+      response.end(JSON.stringify({ jsonrpc: '2.0', id: 1, result: { ...receipt, transactionHash } }));
+    });
+    await expect(client.receipt(asked)).rejects.toMatchObject({ code: 'unavailable' });
+    transactionHash = asked;
+    expect(await client.receipt(asked)).toMatchObject({ transactionHash: asked, succeeded: false });
+  });
+
+  it('lets calls of the token share a request, and none that runs code of a payer', async () => {
+    const sizes: number[] = [];
+    const client = await clientOf((request, response) => {
+      let text = '';
+      request.on('data', chunk => {
+        text += chunk;
+      });
+      request.on('end', () => {
+        const calls = JSON.parse(text) as { id: number } | { id: number }[];
+        const answers = [calls].flat().map(({ id }) => ({ jsonrpc: '2.0', id, result: '0x01' }));
+        sizes.push(answers.length);
+        response.end(JSON.stringify(Array.isArray(calls) ? answers : answers[0]));
+      });
+    });
+    const own = ['0x1', '0x2'].map(to => client.call(to, '0x'));
+    const foreign = ['0x3', '0x4'].map(to => client.call(to, '0x', { foreignCode: true }));
+    expect(await Promise.all([...own, ...foreign])).toEqual(['0x01', '0x01', '0x01', '0x01']);
+    expect(sizes.toSorted((a, b) => a - b)).toEqual([1, 1, 2]);
+  });
+
   it('takes a port where nobody listens for an unavailable node', async () => {
     const client = createEvmClient({
       network: 'eip155:8453',
