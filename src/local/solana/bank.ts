@@ -3,7 +3,7 @@ import { type Address, getBase58Decoder } from '@solana/kit';
 import { addressBytes, addressOf } from '../../lib/svm-address.ts';
 import type { SvmMessage } from '../../lib/svm-message.ts';
 import { feeOf } from './fee.ts';
-import type { History, TransactionRecord } from './history.ts';
+import type { History, TokenBalance, TransactionRecord } from './history.ts';
 import {
   isFailure,
   type Vm,
@@ -22,6 +22,13 @@ export interface Simulation {
   err: TransactionError | null;
   meta: VmMeta | undefined;
   postAccounts: Map<string, VmAccount>;
+}
+
+/** What an account holds. */
+interface Balance {
+  address: string;
+  lamports: number;
+  token?: NonNullable<ReturnType<typeof readTokenBalance>>;
 }
 
 export interface SimulationOptions {
@@ -75,8 +82,10 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
   /** Programs see the slot and the time of now. Time never goes back, whatever the machine's clock does. */
   function setTime(): void {
     unixTimestamp = Math.max(unixTimestamp, Math.floor(Date.now() / 1_000));
+    const slot = BigInt(slots.advance());
     const clock = vm.getClock();
-    clock.slot = BigInt(slots.advance());
+    if (clock.slot === slot && clock.unixTimestamp === BigInt(unixTimestamp)) return;
+    clock.slot = slot;
     clock.unixTimestamp = BigInt(unixTimestamp);
     vm.setClock(clock);
   }
@@ -137,12 +146,13 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
       ...loadedAddresses.writable,
       ...loadedAddresses.readonly,
     ];
-    const before = balances(accounts);
+    const before = accounts.map(address => readBalance(address));
     const result = run(verifySignatures, () => vm.sendVersionedTransaction(transaction.bytes));
-    const after = balances(accounts);
+    const isWritable = writableIn(transaction.message, loadedAddresses.writable.length);
+    const after = before.map((known, index) => (isWritable(index) ? readBalance(known.address) : known));
     const failed = isFailure(result);
     // Whoever was charged a fee was in a block; any other failure never left the leader's queue.
-    if (failed && before.lamports[0] === after.lamports[0]) return;
+    if (failed && before[0]?.lamports === after[0]?.lamports) return;
     const meta = failed ? result.meta() : result;
     history.add({
       signature,
@@ -154,29 +164,26 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
       err: failed ? toTransactionError(result.err()) : null,
       fee: feeOf(transaction.message),
       memo: memoOf(transaction.message),
-      preBalances: before.lamports,
-      postBalances: after.lamports,
-      preTokenBalances: before.tokens,
-      postTokenBalances: after.tokens,
+      preBalances: before.map(({ lamports }) => lamports),
+      postBalances: after.map(({ lamports }) => lamports),
+      preTokenBalances: before.flatMap(showTokenBalance),
+      postTokenBalances: after.flatMap(showTokenBalance),
       loadedAddresses,
       computeUnitsConsumed: Number(meta.computeUnitsConsumed()),
       ...showMeta(meta),
     });
   }
 
-  function balances(addresses: readonly string[]) {
-    const lamports: number[] = [];
-    const tokens: TransactionRecord['preTokenBalances'] = [];
-    for (const [accountIndex, address] of addresses.entries()) {
-      const found = account(address);
-      lamports.push(Number(found?.lamports() ?? 0n));
-      const balance = found && readTokenBalance(found);
-      if (!balance) continue;
-      const { mint, owner, programId, amount } = balance;
-      const decimals = decimalsOf(mint);
-      tokens.push({ accountIndex, mint, owner, programId, uiTokenAmount: uiTokenAmount(amount, decimals) });
-    }
-    return { lamports, tokens };
+  function readBalance(address: string): Balance {
+    const found = account(address);
+    const token = found && readTokenBalance(found);
+    return { address, lamports: Number(found?.lamports() ?? 0n), ...(token && { token }) };
+  }
+
+  function showTokenBalance({ token }: Balance, accountIndex: number): TokenBalance[] {
+    if (!token) return [];
+    const { mint, owner, programId, amount } = token;
+    return [{ accountIndex, mint, owner, programId, uiTokenAmount: uiTokenAmount(amount, decimalsOf(mint)) }];
   }
 
   function decimalsOf(mint: string): number {
@@ -214,6 +221,20 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
     simulate,
     submit,
     toBytes: () => vm.toBytes(),
+  };
+}
+
+/** Whether the account of an index may be changed: those that are looked up come last, the writable ones of them first. */
+function writableIn(
+  { header, staticAccounts }: SvmMessage,
+  loadedWritable: number,
+): (index: number) => boolean {
+  const { numSignerAccounts, numReadonlySignerAccounts, numReadonlyNonSignerAccounts } = header;
+  const count = staticAccounts.length;
+  return index => {
+    if (index < numSignerAccounts) return index < numSignerAccounts - numReadonlySignerAccounts;
+    if (index < count) return index < count - numReadonlyNonSignerAccounts;
+    return index < count + loadedWritable;
   };
 }
 
