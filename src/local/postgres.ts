@@ -192,7 +192,7 @@ function settings(fsync: boolean): string[] {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     max_connections: '300',
-    shared_buffers: '32MB',
+    shared_buffers: '128MB',
     huge_pages: 'off',
     min_wal_size: '32MB',
     max_wal_size: '256MB',
