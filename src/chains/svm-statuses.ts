@@ -43,12 +43,13 @@ export function joinStatusCalls(ask: AskStatuses): AskStatuses {
   }
 
   function next(): void {
-    if (underWay >= MAX_UNDER_WAY || waiting.length === 0) return;
-    underWay += 1;
-    void answer(take()).finally(() => {
-      underWay -= 1;
-      next();
-    });
+    while (underWay < MAX_UNDER_WAY && waiting.length > 0) {
+      underWay += 1;
+      void answer(take()).finally(() => {
+        underWay -= 1;
+        setImmediate(next);
+      });
+    }
   }
 
   async function answer(questions: readonly Question[]): Promise<void> {
@@ -67,7 +68,7 @@ export function joinStatusCalls(ask: AskStatuses): AskStatuses {
     if (!signatures.every(isSvmSignature)) return ask(signatures);
     return new Promise((resolve, reject) => {
       waiting.push({ signatures, settle: settled => void settled.then(resolve, reject) });
-      next();
+      if (waiting.length === 1) setImmediate(next);
     });
   };
 }

@@ -67,7 +67,8 @@ export function shareCalls<Item, Result>(
     await send(batch);
     clearTimeout(timer);
     underWay -= 1;
-    stepAside();
+    if (awaited === self) awaited = undefined;
+    setImmediate(next);
   }
 
   async function callAlone(each: Waiting<Item, Result>): Promise<void> {
@@ -91,7 +92,8 @@ export function shareCalls<Item, Result>(
     new Promise((resolve, reject) => {
       if (waiting.length + separate.length >= MAX_WAITING) return reject(unavailable(title));
       waiting.push({ item, resolve, reject });
-      // Who asks in the same breath shares the first call already.
-      if (waiting.length === 1) queueMicrotask(next);
+      // Whoever asks in the same turn of the event loop shares the first call already. And what is sent at the end of a turn
+      // does not wake those who answer while this process still has work, which costs it the processor.
+      if (waiting.length === 1) setImmediate(next);
     });
 }
