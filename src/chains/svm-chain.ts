@@ -1,6 +1,6 @@
 import { unavailable } from '../lib/errors.ts';
-import { findTokenTransfer } from '../lib/svm-token.ts';
-import { readSvmTransaction } from '../lib/svm-transaction.ts';
+import { findTokenTransfer, TOKEN_PROGRAM } from '../lib/svm-token.ts';
+import { readSvmTransaction, viewOf } from '../lib/svm-transaction.ts';
 import type {
   Chain,
   ObservedTransfer,
@@ -76,10 +76,11 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
 
   async function proveSettlement(given: ExactPayment, hint: ProofHint): Promise<SettlementProof> {
     const payment = requireKind(given, 'solana');
-    const { transactions, reported = [], fromBlock } = hint;
+    const { transactions, signed, reported = [], fromBlock } = hint;
     const isOld = (await currentSlot()) >= fromBlock + EXPIRY_SLOTS;
     const proof =
-      (await readNamed(payment, transactions, isOld)) ?? (await readReported(payment, reported, isOld));
+      (await readNamed(payment, transactions, isOld, signed)) ??
+      (await readReported(payment, reported, isOld));
     if (proof) return proof;
     // While our own transaction waits for a block its status will tell; searching would only cost calls.
     if (transactions.length > 0 && !isOld) return NOT_SEEN;
@@ -89,11 +90,15 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     return isOld ? proveExpiry(payment, hint) : NOT_SEEN;
   }
 
-  /** What the named transactions prove; those that were never executed or carry another message prove nothing. */
+  /**
+   * What the named transactions prove; those that were never executed or carry another message prove nothing.
+   * @param signed one that surely carries the payment's own
+   */
   async function readNamed(
     payment: SolanaPayment,
     signatures: readonly string[],
     searchHistory: boolean,
+    signed?: string,
   ): Promise<SettlementProof | undefined> {
     if (signatures.length === 0) return undefined;
     const { statuses } = await client.signatureStatuses(signatures, searchHistory);
@@ -101,6 +106,8 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
       const status = statuses[index];
       if (!status) continue;
       if (status.commitment === 'processed') return IN_PROGRESS;
+      const whole = signature === signed ? judgeWhole(payment, signature, status) : undefined;
+      if (whole) return whole;
       const executed = await client.transaction(signature);
       if (!executed) return IN_PROGRESS;
       const proof = judge(payment, signature, status, executed);
@@ -147,6 +154,32 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     return { kind: 'impossible', reason: 'expired' };
   }
 
+  /**
+   * What the success of the payment's own transaction proves without reading it: all of its instructions have been done, and
+   * a `TransferChecked` of the first token program moves just what it says. Not so for Token-2022, where the mint may keep
+   * a fee, and for an account that pays itself: there the balances have to be read.
+   */
+  function judgeWhole(
+    payment: SolanaPayment,
+    signature: string,
+    status: SvmSignatureStatus,
+  ): SettlementProof | undefined {
+    const view = viewOf(payment.transaction);
+    const moved = view && findTokenTransfer(view);
+    const isWhole =
+      status.succeeded &&
+      payment.identity.endsWith(`:${view?.messageHash}`) &&
+      moved?.program === TOKEN_PROGRAM &&
+      moved.mint === payment.asset &&
+      moved.destination === payment.transaction.destination &&
+      moved.destination !== moved.source &&
+      moved.amountBaseUnits === payment.amountBaseUnits;
+    if (!isWhole) return undefined;
+    const place = { signature, slot: status.slot, index: moved.index };
+    const transfer = transferOf(payment, place, moved.amountBaseUnits);
+    return { kind: 'transferred', transfer, confirmations: confirmationsOf(status) };
+  }
+
   function judge(
     payment: SolanaPayment,
     signature: string,
@@ -160,17 +193,8 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
       if (status.commitment !== 'finalized') return IN_PROGRESS;
       return { kind: 'impossible', reason: 'failed_on_chain', transaction: signature };
     }
-    const transfer: ObservedTransfer = {
-      network: payment.network,
-      transaction: signature,
-      logIndex: findTokenTransfer(view)?.index ?? 0,
-      blockNumber: executed.slot,
-      blockHash: '',
-      asset: payment.asset,
-      from: payment.payer,
-      to: payment.payTo,
-      amountBaseUnits: receivedAmount(payment, executed),
-    };
+    const place = { signature, slot: executed.slot, index: findTokenTransfer(view)?.index ?? 0 };
+    const transfer = transferOf(payment, place, receivedAmount(payment, executed));
     // An execution without the money cannot be: the instruction either transfers or fails.
     if (transfer.amountBaseUnits <= 0n) return IN_PROGRESS;
     return { kind: 'transferred', transfer, confirmations: confirmationsOf(status) };
@@ -238,6 +262,24 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     currentBlock: payment => (payment ? slotThatKnows(payment) : currentSlot()),
     earliestSettlementBlock: slot => (slot > network.lookbackSlots ? slot - network.lookbackSlots : 0n),
     checkSetup: () => checkSvmSetup(network, client, receiver),
+  };
+}
+
+function transferOf(
+  { network, asset, payer, payTo }: SolanaPayment,
+  { signature, slot, index }: { signature: string; slot: bigint; index: number },
+  amountBaseUnits: bigint,
+): ObservedTransfer {
+  return {
+    network,
+    transaction: signature,
+    logIndex: index,
+    blockNumber: slot,
+    blockHash: '',
+    asset,
+    from: payer,
+    to: payTo,
+    amountBaseUnits,
   };
 }
 

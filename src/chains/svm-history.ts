@@ -1,5 +1,5 @@
 import { findMemos } from '../lib/svm-memo.ts';
-import { readSvmTransaction } from '../lib/svm-transaction.ts';
+import { readSvmTransaction, viewOf } from '../lib/svm-transaction.ts';
 import type { SolanaPayment } from '../ports/payment.ts';
 import type { SvmClient, SvmHistoryEntry } from '../ports/svm-client.ts';
 import { LIST_LIMIT, listOlder, placeAfter } from './svm-listing.ts';
@@ -28,7 +28,7 @@ export async function findInHistory(
   payment: SolanaPayment,
   range: { fromSlot: bigint; seenSlot?: bigint },
 ): Promise<HistorySearch> {
-  const own = readSvmTransaction(Buffer.from(payment.transaction.wire, 'base64'));
+  const own = viewOf(payment.transaction);
   const memos = own ? findMemos(own) : [];
   const { entries, complete } = await listEntries(client, payment.transaction.source, range);
   const listed = entries.filter(({ memo }) => memo !== undefined && memos.every(text => memo.includes(text)));

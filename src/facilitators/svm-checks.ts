@@ -1,4 +1,4 @@
-import { readSvmTransaction, type SvmTransactionView } from '../lib/svm-transaction.ts';
+import { type SvmTransactionView, viewOf } from '../lib/svm-transaction.ts';
 import type { PaymentChecks } from '../ports/facilitator.ts';
 import { requireKind, type SolanaPayment } from '../ports/payment.ts';
 import { isSignedByPayer } from './svm-rules.ts';
@@ -11,17 +11,10 @@ export function wireOf({ transaction }: SolanaPayment): Uint8Array {
   return Uint8Array.from(Buffer.from(transaction.wire, 'base64'));
 }
 
-/** Every step of a payment looks at its transaction: it is read once, and its signatures are checked once. */
-const views = new WeakMap<SolanaPayment, SvmTransactionView>();
-
 /** @returns undefined unless the bytes are the payment that the identity names. */
 export function readSolanaPayment(payment: SolanaPayment): SvmTransactionView | undefined {
-  const known = views.get(payment);
-  if (known) return known;
-  const view = readSvmTransaction(wireOf(payment));
-  if (!view || !payment.identity.endsWith(`:${view.messageHash}`)) return undefined;
-  views.set(payment, view);
-  return view;
+  const view = viewOf(payment.transaction);
+  return view && payment.identity.endsWith(`:${view.messageHash}`) ? view : undefined;
 }
 
 /** What can be told about Solana payments without any outside call. */

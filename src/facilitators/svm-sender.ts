@@ -60,21 +60,20 @@ export function createSvmSender({ client, store, key, clock }: SvmSenderOptions)
     return { lamports, waiting };
   }
 
-  async function submit({ signature, wire }: SvmSignedTransaction): Promise<SettleResult> {
+  async function submit({ signature, wire }: SvmSignedTransaction, signed = false): Promise<SettleResult> {
     // The answer of the node does not matter: a lost answer and "already processed" are successes we cannot see.
     await client.send(Buffer.from(wire, 'base64')).catch(() => undefined);
-    return { kind: 'submitted', transaction: signature };
+    return { kind: 'submitted', transaction: signature, ...(signed && { signed }) };
   }
 
   return {
     address: key.address,
     async send(paymentId, { wire, message }) {
-      const signature = key.sign(message);
-      const stored = await store.store(owner, paymentId, {
-        signature: encodeBase58(signature),
-        wire: Buffer.from(withFeePayerSignature(wire, signature)).toString('base64'),
-      });
-      return submit(stored);
+      const bytes = key.sign(message);
+      const signature = encodeBase58(bytes);
+      const signed = Buffer.from(withFeePayerSignature(wire, bytes)).toString('base64');
+      const stored = await store.store(owner, paymentId, { signature, wire: signed });
+      return submit(stored, stored.signature === signature);
     },
     async sendAgain(paymentId) {
       const stored = await store.find(paymentId);

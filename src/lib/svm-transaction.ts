@@ -64,6 +64,18 @@ export function readSvmTransaction(wire: Uint8Array): SvmTransactionView | undef
   };
 }
 
+const views = new WeakMap<object, SvmTransactionView>();
+
+/**
+ * As {@link readSvmTransaction}, once for each object: every step of a payment looks at its transaction.
+ * @param transaction with its wire bytes in base64
+ */
+export function viewOf(transaction: { readonly wire: string }): SvmTransactionView | undefined {
+  const view = views.get(transaction) ?? readSvmTransaction(Buffer.from(transaction.wire, 'base64'));
+  if (view) views.set(transaction, view);
+  return view;
+}
+
 /** Whether the signature over the message is that of the address's key (Ed25519). */
 export function isSignedBy(address: string, signature: Uint8Array, message: Uint8Array): boolean {
   return verifyEd25519(message, signature, addressBytes(address));

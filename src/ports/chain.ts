@@ -56,6 +56,8 @@ export interface ProofHint {
    * the search does not wait for them, and the failure of one that is not about this payment proves nothing.
    */
   reported?: readonly string[];
+  /** One of our transactions that surely is what the payer has signed, so that its success is the payment's. */
+  signed?: string;
   /** The facilitator says that the money moved. No proof, and only where there is no node it is all that is known. */
   saidSettled?: boolean;
   /** First block in which the transfer could be. */

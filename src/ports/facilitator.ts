@@ -19,9 +19,10 @@ export type VerifyResult =
 export type SettleResult =
   /**
    * Sent; `transaction` is where to look. `reported` says that we have it from somebody else, so that it may be
-   * replaced or made up, `saidSettled` that the facilitator claims that the money has moved.
+   * replaced or made up, `saidSettled` that the facilitator claims that the money has moved. `signed`: it names what the
+   * payer has signed and nothing else, because the name is our own signature over that.
    */
-  | { kind: 'submitted'; transaction: string; reported?: true; saidSettled?: true }
+  | { kind: 'submitted'; transaction: string; reported?: true; saidSettled?: true; signed?: true }
   /** Provably this call sent nothing. */
   | { kind: 'not_submitted'; reason: string; message: string }
   /** Anything else: a lost answer, a time-out, an unknown code. */

@@ -66,7 +66,7 @@ export type OpenPayment = Pick<
 export type ProvablePayment = Pick<Payment, 'paymentId' | 'signed' | 'fromBlock'>;
 
 /** Where a payment's transfer may be found: our own transactions, and those that a facilitator named. */
-export type Trace = Pick<ProofHint, 'transactions' | 'reported'>;
+export type Trace = Pick<ProofHint, 'transactions' | 'reported' | 'signed'>;
 
 /** What one look at the chain says. confirming: the transfer is there, and not yet deep enough for its amount. */
 export type Look = SettlementProof | { kind: 'confirming'; transfer: ObservedTransfer };
@@ -309,7 +309,6 @@ export function addTo(trace: Trace, result: SettleResult): Trace {
   if (result.kind !== 'submitted') return trace;
   const { transactions, reported = [] } = trace;
   const add = (list: readonly string[]) => [...new Set([...list, result.transaction])];
-  return result.reported
-    ? { transactions, reported: add(reported) }
-    : { transactions: add(transactions), reported };
+  if (result.reported) return { ...trace, reported: add(reported) };
+  return { ...trace, transactions: add(transactions), ...(result.signed && { signed: result.transaction }) };
 }

@@ -1,6 +1,9 @@
+import { type Address, address } from '@solana/kit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createSvmChain } from '../../src/chains/svm-chain.ts';
 import { encodeBase58 } from '../../src/lib/svm-address.ts';
+import { TOKEN_2022_PROGRAM } from '../../src/lib/svm-token.ts';
+import { readSvmTransaction } from '../../src/lib/svm-transaction.ts';
 import { decodeSigned } from '../../src/payments/signed-codec.ts';
 import { requireKind, type SolanaPayment } from '../../src/ports/payment.ts';
 import type { SvmClient } from '../../src/ports/svm-client.ts';
@@ -13,7 +16,13 @@ import {
   solanaPaymentHeader,
   startSolanaGateway,
 } from '../support/solana-gateway.ts';
-import { solanaNetwork, tokenAccountOf } from '../support/svm-transaction.ts';
+import {
+  buildTransaction,
+  newSigner,
+  paymentInstructions,
+  solanaNetwork,
+  tokenAccountOf,
+} from '../support/svm-transaction.ts';
 
 const network = solanaNetwork();
 
@@ -94,6 +103,64 @@ describe('a signature that a facilitator names', () => {
       kind: 'transferred',
       transfer: { transaction },
     });
+  });
+});
+
+describe('the payment’s own transaction under our signature', () => {
+  const unread = () => Promise.resolve(undefined);
+  const inProgress = { kind: 'unknown', used: true };
+
+  it('has moved the signed amount when it succeeded, and is not read', async () => {
+    const { payment, fromBlock, transaction } = await settledPayment();
+    const read = { transactions: [transaction], fromBlock };
+    const hint = { ...read, signed: transaction };
+    const proof = await chainWith({ transaction: unread }).proveSettlement(payment, hint);
+    expect(proof).toMatchObject({ kind: 'transferred', transfer: { transaction, from: payment.payer } });
+    expect(proof).toEqual(await chainWith().proveSettlement(payment, read));
+  });
+
+  it('is read where it failed', async () => {
+    const { payment, fromBlock, transaction } = await settledPayment();
+    const signatureStatuses: SvmClient['signatureStatuses'] = async (...question) => {
+      const { slot, statuses } = await client.signatureStatuses(...question);
+      return { slot, statuses: statuses.map(status => status && { ...status, succeeded: false }) };
+    };
+    const hint = { transactions: [transaction], signed: transaction, fromBlock };
+    const chain = chainWith({ transaction: unread, signatureStatuses });
+    expect(await chain.proveSettlement(payment, hint)).toEqual(inProgress);
+  });
+
+  it.each<[string, (payment: SolanaPayment) => Partial<SolanaPayment>]>([
+    ['of another amount', payment => ({ amountBaseUnits: payment.amountBaseUnits + 1n })],
+    ['of another token', () => ({ asset: tokenAccountOf(gateway.svmPayTo) })],
+    [
+      'to another account',
+      ({ transaction }) => ({ transaction: { ...transaction, destination: transaction.source } }),
+    ],
+    [
+      'that is another payment',
+      ({ identity }) => ({ identity: `${identity.slice(0, -64)}${'0'.repeat(64)}` }),
+    ],
+  ])('is read where the payment is one %s', async (_, change) => {
+    const { payment, fromBlock, transaction } = await settledPayment();
+    const changed = { ...payment, ...change(payment) };
+    const hint = { transactions: [transaction], signed: transaction, fromBlock };
+    expect(await chainWith({ transaction: unread }).proveSettlement(changed, hint)).toEqual(inProgress);
+  });
+
+  it.each([
+    ['pays itself', (account: Address) => ({ source: account, destination: account })],
+    ['moves a token whose program may keep a fee', () => ({ tokenProgram: address(TOKEN_2022_PROGRAM) })],
+  ])('is read where it %s', async (_, change) => {
+    const { payment, fromBlock, transaction } = await settledPayment();
+    const terms = { payer: await newSigner(), payTo: gateway.svmPayTo, amount: payment.amountBaseUnits };
+    const instructions = paymentInstructions({ ...terms, ...change(tokenAccountOf(gateway.svmPayTo)) });
+    const wire = await buildTransaction({ feePayer: gateway.feePayer, instructions });
+    const view = readSvmTransaction(Buffer.from(wire, 'base64'));
+    const identity = `${payment.identity.slice(0, -64)}${view?.messageHash}`;
+    const made = { ...payment, identity, transaction: { ...payment.transaction, wire } };
+    const hint = { transactions: [transaction], signed: transaction, fromBlock };
+    expect(await chainWith({ transaction: unread }).proveSettlement(made, hint)).toEqual(inProgress);
   });
 });
 
