@@ -81,13 +81,8 @@ export async function claimWalletPayments(
 ): Promise<(PaymentClaim & { owner: bigint })[]> {
   const { rows } = await db.query<ClaimRow & { owner: string }>({
     name: 'directory.claim_wallet_payments',
-    text: `SELECT c.claimed, c.payment_id, c.account_id, c.environment, c.cell, c.owner
-           FROM (SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::uuid[]) WITH ORDINALITY
-                   AS w (identity, payment_id, environment, wallet, customer_id, position)
-                 ORDER BY environment, wallet, identity) AS w
-           CROSS JOIN LATERAL directory.claim_wallet_payment(w.identity, w.payment_id, w.environment, w.wallet,
-             w.customer_id) AS c
-           ORDER BY w.position`,
+    text: `SELECT claimed, payment_id, account_id, environment, cell, owner
+           FROM directory.claim_wallet_payments($1, $2, $3, $4, $5)`,
     values: [
       claims.map(({ identity }) => identity),
       claims.map(({ paymentId }) => paymentId),
