@@ -3,13 +3,14 @@ import { asGatewayError, changedNothing, isConnectionLoss } from '../db/pg-error
 import type { Queryable } from '../db/queryable.ts';
 import { GatewayError, unavailable } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
+import { createRecentNames } from '../lib/recent-names.ts';
 import { type Purpose, REFUSED } from '../payments/payment.ts';
 import { claimPayment, type PaymentClaim } from '../payments/payment-claim.ts';
 import type { Opening } from '../payments/payment-opening.ts';
 import type { PaymentStatements } from '../payments/payment-statements.ts';
 import { findPayment, moveToFacilitator } from '../payments/payment-store.ts';
-import type { SettleResult } from '../ports/facilitator.ts';
-import { isSentByPayer } from '../ports/payment.ts';
+import type { RoutedVerifyResult, SettleResult } from '../ports/facilitator.ts';
+import { type ExactPayment, isSentByPayer } from '../ports/payment.ts';
 import { isArriving, lookForUse } from './look-for-use.ts';
 import { createOwners } from './owners.ts';
 import { createRepetitions, inProgress, SETTLED_BY_OTHERS } from './repetition.ts';
@@ -42,6 +43,9 @@ const OVER_BUDGET: TopupOutcome = {
   message: 'the last payments of this wallet were reverted on chain: try again in ten minutes',
 };
 
+/** Payments that this process knows it was shown; what it forgets is verified once more than it need be. */
+const MAX_REMEMBERED = 10_000;
+
 /** A request may spend this long over its own wait before the reconciler may join in. */
 const LEASE_MARGIN_MS = 15_000;
 
@@ -55,6 +59,7 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
   const owners = createOwners(db);
   const { ownerOf, payerOf, claimantOf } = owners;
   const repetitions = createRepetitions({ db, statements, networks, settlement, owners });
+  const wasShown = createRecentNames(MAX_REMEMBERED);
   const running = new Set<Promise<unknown>>();
 
   async function topUp(request: TopupRequest): Promise<TopupOutcome> {
@@ -65,10 +70,14 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
       // What was signed by a key can be told apart from a forgery here and now, and a repetition answered from
       // the database, whatever the node does.
       const signed = await network.facilitators.verifySignature(payment);
-      const repeated = signed ? await repetitions.answer(request) : undefined;
+      const looking = signed ? repetitions.answer(request) : undefined;
+      // Nearly every payment is new, and is verified in the meantime. Who asks again and again costs the node nothing.
+      const isRepeated = signed && wasShown(payment.identity);
+      const verifying = isRepeated ? undefined : verify(payment, network);
+      verifying?.catch(() => undefined);
+      const repeated = await looking;
       if (repeated) return repeated;
-      await network.ready();
-      const verdict = await network.facilitators.verify(payment);
+      const verdict = await (verifying ?? verify(payment, network));
       if (verdict.kind === 'valid') {
         const fromBlock = await searchStart(network.chain, payment, verdict.knownAt);
         return await accept(request, network, { facilitator: verdict.facilitator, fromBlock });
@@ -84,6 +93,11 @@ export function createTopups(deps: TopupDeps): Topups & { drained(): Promise<voi
     } catch (error) {
       throw asGatewayError(error);
     }
+  }
+
+  async function verify(payment: ExactPayment, network: SettlementNetwork): Promise<RoutedVerifyResult> {
+    await network.ready();
+    return network.facilitators.verify(payment);
   }
 
   /**
