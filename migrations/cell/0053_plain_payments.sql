@@ -1,3 +1,10 @@
+-- A payment with the balances that its credit leaves.
+CREATE TYPE plain_credit AS (
+  place bigint, payment_id uuid, account_id bigint, environment text, network text, source text, amount bigint,
+  contra smallint, transaction text, log_index integer, block_number bigint, block_hash text, first_check_ms bigint,
+  seq bigint, posted bigint, available bigint
+);
+
 -- Nearly every payment that is credited is plain: it is open, buys nothing and was never reversed, and its account has no
 -- credit with an end, nothing to burn, and no second payment in the same call. Such payments are credited together, each
 -- table written once; what is decided and written is what credit_payment does for each. The caller holds the locks of
@@ -14,54 +21,49 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   v_now timestamptz := clock_timestamp();
+  plain plain_credit[];
 BEGIN
   PERFORM warn_off_cell_node();
-  RETURN QUERY
-    WITH plain AS MATERIALIZED (
-      SELECT n.place, n.payment_id, p.account_id, p.environment, p.network, p.source, n.amount, n.contra, n.transaction,
-        n.log_index, n.block_number, n.block_hash, n.first_check_ms, a.seq + 1 AS seq, a.posted + n.amount AS posted,
-        a.posted + n.amount - a.held + a.credit_line AS available
-      FROM unnest(p_payment_id, p_account_id, p_amount, p_contra, p_transaction, p_log_index, p_block_number,
-          p_block_hash, p_first_check_ms) WITH ORDINALITY
-        AS n (payment_id, account_id, amount, contra, transaction, log_index, block_number, block_hash,
-          first_check_ms, place)
-      JOIN payment p ON p.payment_id = n.payment_id AND p.account_id = n.account_id
-      JOIN account a ON a.account_id = n.account_id
-      WHERE p.state IN ('settling', 'pending') AND p.purpose IS NULL AND p.reversals = 0
-        AND p.written_off_nano_usd = 0
-        AND a.unburned = 0 AND a.next_due = 'infinity'
-        AND cardinality(array_positions(p_account_id, n.account_id)) = 1
-        -- What add_grant asks of a new grant.
-        AND n.amount > 0 AND NOT exceeds_capacity(a, n.amount)
-        AND id_in_window(n.payment_id, v_now)
-        AND refuse_contra(n.contra, a.environment) IS NULL
-        AND NOT EXISTS (SELECT FROM transfer t WHERE t.account_id = n.account_id AND t.id = n.payment_id)
-        AND NOT EXISTS (SELECT FROM hold h WHERE h.account_id = n.account_id AND h.id = n.payment_id)
-        AND NOT EXISTS (SELECT FROM operator_action o WHERE o.account_id = n.account_id AND o.id = n.payment_id)
-    ), granted AS (
-      INSERT INTO credit_grant
-        (account_id, id, source, contra, amount, remaining, priority, created_at, expires_at, ends_at)
-      SELECT c.account_id, c.payment_id, 'paid', c.contra, c.amount, c.amount, 50, v_now, 'infinity', 'infinity'
-      FROM plain c
-    ), logged AS (
-      INSERT INTO transfer
-        (account_id, id, seq, amount, balance_after, hold_amount, created_at, hold_lifetime_ms, code, contra)
-      SELECT c.account_id, c.payment_id, c.seq, c.amount, c.posted, 0, v_now, 0, 6, c.contra FROM plain c
-    ), booked AS (
-      UPDATE account a SET posted = c.posted, seq = c.seq FROM plain c WHERE a.account_id = c.account_id
-    ), told AS (
-      INSERT INTO outbox (event_id, account_id, environment, type, payload)
-      SELECT gen_random_uuid(), c.account_id, c.environment, 'payment.credited',
-        jsonb_build_object('paymentId', c.payment_id, 'network', c.network, 'transaction', c.transaction,
-          'amountNanoUsd', c.amount::text, 'source', c.source)
-      FROM plain c
-    )
-    UPDATE payment p SET state = 'credited', reason = NULL, transaction = c.transaction, log_index = c.log_index,
-      block_number = c.block_number, block_hash = c.block_hash, credited_nano_usd = c.amount,
-      available_nano_usd = c.available, grant_id = c.payment_id, attempts = 0,
-      due_at = now() + c.first_check_ms * interval '1 ms', updated_at = now()
-    FROM plain c WHERE p.payment_id = c.payment_id
-    RETURNING c.place, c.available;
+  SELECT array_agg(ROW(n.place, n.payment_id, p.account_id, p.environment, p.network, p.source, n.amount, n.contra,
+    n.transaction, n.log_index, n.block_number, n.block_hash, n.first_check_ms, a.seq + 1, a.posted + n.amount,
+    a.posted + n.amount - a.held + a.credit_line)::plain_credit)
+  INTO plain
+  FROM unnest(p_payment_id, p_account_id, p_amount, p_contra, p_transaction, p_log_index, p_block_number, p_block_hash,
+      p_first_check_ms) WITH ORDINALITY
+    AS n (payment_id, account_id, amount, contra, transaction, log_index, block_number, block_hash, first_check_ms,
+      place)
+  JOIN payment p ON p.payment_id = n.payment_id AND p.account_id = n.account_id
+  JOIN account a ON a.account_id = n.account_id
+  WHERE p.state IN ('settling', 'pending') AND p.purpose IS NULL AND p.reversals = 0 AND p.written_off_nano_usd = 0
+    AND a.unburned = 0 AND a.next_due = 'infinity'
+    AND cardinality(array_positions(p_account_id, n.account_id)) = 1
+    -- What add_grant asks of a new grant.
+    AND n.amount > 0 AND NOT exceeds_capacity(a, n.amount)
+    AND id_in_window(n.payment_id, v_now)
+    AND refuse_contra(n.contra, a.environment) IS NULL
+    AND NOT EXISTS (SELECT FROM transfer t WHERE t.account_id = n.account_id AND t.id = n.payment_id)
+    AND NOT EXISTS (SELECT FROM hold h WHERE h.account_id = n.account_id AND h.id = n.payment_id)
+    AND NOT EXISTS (SELECT FROM operator_action o WHERE o.account_id = n.account_id AND o.id = n.payment_id);
+  IF plain IS NULL THEN RETURN; END IF;
+  INSERT INTO credit_grant
+    (account_id, id, source, contra, amount, remaining, priority, created_at, expires_at, ends_at)
+  SELECT c.account_id, c.payment_id, 'paid', c.contra, c.amount, c.amount, 50, v_now, 'infinity', 'infinity'
+  FROM unnest(plain) c;
+  INSERT INTO transfer
+    (account_id, id, seq, amount, balance_after, hold_amount, created_at, hold_lifetime_ms, code, contra)
+  SELECT c.account_id, c.payment_id, c.seq, c.amount, c.posted, 0, v_now, 0, 6, c.contra FROM unnest(plain) c;
+  UPDATE account a SET posted = c.posted, seq = c.seq FROM unnest(plain) c WHERE a.account_id = c.account_id;
+  UPDATE payment p SET state = 'credited', reason = NULL, transaction = c.transaction, log_index = c.log_index,
+    block_number = c.block_number, block_hash = c.block_hash, credited_nano_usd = c.amount,
+    available_nano_usd = c.available, grant_id = c.payment_id, attempts = 0,
+    due_at = now() + c.first_check_ms * interval '1 ms', updated_at = now()
+  FROM unnest(plain) c WHERE p.payment_id = c.payment_id;
+  INSERT INTO outbox (event_id, account_id, environment, type, payload)
+  SELECT gen_random_uuid(), c.account_id, c.environment, 'payment.credited',
+    jsonb_build_object('paymentId', c.payment_id, 'network', c.network, 'transaction', c.transaction,
+      'amountNanoUsd', c.amount::text, 'source', c.source)
+  FROM unnest(plain) c;
+  RETURN QUERY SELECT c.place, c.available FROM unnest(plain) c;
 END $$;
 
 -- As before, the plain ones together and then the others, each by a call of its own.
@@ -130,6 +132,8 @@ BEGIN
       AS n (payment_id, account_id, environment, identity, source, facilitator, scheme, network, asset, pay_to, payer,
         amount_base_units, signed, from_block, lease_ms, purpose, max_reverted, window_ms)
     WHERE n.purpose IS NULL
+      -- Two requests that store one payment: only the one whose row is stored may go on.
+      AND cardinality(array_positions(p_payment_id, n.payment_id)) = 1
       AND EXISTS (SELECT FROM account a WHERE a.account_id = n.account_id AND a.environment = n.environment)
       AND id_in_window(n.payment_id, v_now)
       AND (n.max_reverted IS NULL OR n.max_reverted > (

@@ -16,6 +16,7 @@ BEGIN
     FROM unnest(p_identity, p_payment_id, p_environment, p_wallet) AS n (identity, payment_id, environment, wallet)
     JOIN customer_identity i ON i.environment = n.environment AND i.kind = 'wallet' AND i.value = n.wallet
     JOIN customer c ON c.customer_id = i.customer_id
+    WHERE cardinality(array_positions(p_payment_id, n.payment_id)) = 1
     ORDER BY n.environment, n.wallet, n.identity
     ON CONFLICT ON CONSTRAINT payment_claim_pkey DO NOTHING
     RETURNING array_position(p_payment_id, made.payment_id), made.account_id, made.cell;

@@ -157,7 +157,8 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
   /**
    * What the success of the payment's own transaction proves without reading it: all of its instructions have been done, and
    * a `TransferChecked` of the first token program moves just what it says. Not so for Token-2022, where the mint may keep
-   * a fee, and for an account that pays itself: there the balances have to be read.
+   * a fee, and for an account that pays itself: there the balances have to be read. And a node tells the outcome on the fork
+   * that it works on, and "confirmed" of the name alone: they belong together only where the votes are for that very block.
    */
   function judgeWhole(
     payment: SolanaPayment,
@@ -168,6 +169,7 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     const moved = view && findTokenTransfer(view);
     const isWhole =
       status.succeeded &&
+      isVotedFor(status) &&
       payment.identity.endsWith(`:${view?.messageHash}`) &&
       moved?.program === TOKEN_PROGRAM &&
       moved.mint === payment.asset &&
@@ -295,6 +297,11 @@ function receivedAmount(payment: SolanaPayment, { before, after }: SvmExecutedTr
     account === payment.transaction.destination && mint === payment.asset && owner === payment.payTo;
   const amountIn = (balances: readonly SvmTokenBalance[]) => balances.find(isReceiver)?.amountBaseUnits ?? 0n;
   return amountIn(after) - amountIn(before);
+}
+
+/** Whether two thirds of the stake have voted for the block in which the node has seen the transaction. */
+function isVotedFor({ commitment, confirmations = 0 }: SvmSignatureStatus): boolean {
+  return commitment === 'finalized' || (commitment === 'confirmed' && confirmations > 0);
 }
 
 /** The transfer's own block counts as one, as everywhere; a confirmed block without any on top is one. */

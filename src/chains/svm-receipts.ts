@@ -3,7 +3,12 @@ import { findTokenTransfer } from '../lib/svm-token.ts';
 import { readSvmTransaction } from '../lib/svm-transaction.ts';
 import type { ObservedTransfer } from '../ports/chain.ts';
 import type { BackwardScan } from '../ports/receipts.ts';
-import type { SvmClient, SvmExecutedTransaction, SvmHistoryEntry } from '../ports/svm-client.ts';
+import type {
+  SvmClient,
+  SvmExecutedTransaction,
+  SvmHistoryEntry,
+  SvmTokenBalance,
+} from '../ports/svm-client.ts';
 import { type ListPlace, listOlder, placeAfter, readPlace, writePlace } from './svm-listing.ts';
 import type { SvmNetwork } from './svm-networks.ts';
 import { referenceOf, type SvmReceiver } from './svm-setup.ts';
@@ -56,9 +61,13 @@ export function createSvmReceipts(
     return transfers;
   }
 
+  /** A token account can be given away; what comes to it then is not ours. */
+  const isOurs = ({ account, mint, owner }: SvmTokenBalance) =>
+    account === tokenAccount && mint === asset && owner === payTo;
+
   function toTransfer(signature: string, executed: SvmExecutedTransaction): ObservedTransfer | undefined {
     const amountIn = (balances: SvmExecutedTransaction['after']) =>
-      balances.find(({ account, mint }) => account === tokenAccount && mint === asset)?.amountBaseUnits ?? 0n;
+      balances.find(isOurs)?.amountBaseUnits ?? 0n;
     const amountBaseUnits = amountIn(executed.after) - amountIn(executed.before);
     if (!executed.succeeded || amountBaseUnits <= 0n) return undefined;
     const view = readSvmTransaction(executed.wire);

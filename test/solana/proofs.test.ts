@@ -1,12 +1,13 @@
 import { type Address, address } from '@solana/kit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createSvmChain } from '../../src/chains/svm-chain.ts';
+import { createSvmReceipts } from '../../src/chains/svm-receipts.ts';
 import { encodeBase58 } from '../../src/lib/svm-address.ts';
 import { TOKEN_2022_PROGRAM } from '../../src/lib/svm-token.ts';
 import { readSvmTransaction } from '../../src/lib/svm-transaction.ts';
 import { decodeSigned } from '../../src/payments/signed-codec.ts';
 import { requireKind, type SolanaPayment } from '../../src/ports/payment.ts';
-import type { SvmClient } from '../../src/ports/svm-client.ts';
+import type { SvmClient, SvmSignatureStatus } from '../../src/ports/svm-client.ts';
 import { fundedSolanaWallet } from '../support/solana.ts';
 import {
   ownPaymentHeader,
@@ -119,11 +120,15 @@ describe('the payment’s own transaction under our signature', () => {
     expect(proof).toEqual(await chainWith().proveSettlement(payment, read));
   });
 
-  it('is read where it failed', async () => {
+  it.each<[string, Partial<SvmSignatureStatus>]>([
+    ['it failed', { succeeded: false }],
+    ['the votes for its block are not there yet', { commitment: 'confirmed', confirmations: 0 }],
+    ['the node does not say how sure it is', { commitment: null as never, confirmations: 1 }],
+  ])('is read where %s', async (_, change) => {
     const { payment, fromBlock, transaction } = await settledPayment();
     const signatureStatuses: SvmClient['signatureStatuses'] = async (...question) => {
       const { slot, statuses } = await client.signatureStatuses(...question);
-      return { slot, statuses: statuses.map(status => status && { ...status, succeeded: false }) };
+      return { slot, statuses: statuses.map(status => status && { ...status, ...change }) };
     };
     const hint = { transactions: [transaction], signed: transaction, fromBlock };
     const chain = chainWith({ transaction: unread, signatureStatuses });
@@ -161,6 +166,28 @@ describe('the payment’s own transaction under our signature', () => {
     const made = { ...payment, identity, transaction: { ...payment.transaction, wire } };
     const hint = { transactions: [transaction], signed: transaction, fromBlock };
     expect(await chainWith({ transaction: unread }).proveSettlement(made, hint)).toEqual(inProgress);
+  });
+});
+
+describe('money that came to the receiver’s token account', () => {
+  it('is not the receiver’s after the account was given away', async () => {
+    const { fromBlock, transaction } = await settledPayment();
+    const receiver = { payTo: gateway.svmPayTo, tokenAccount: tokenAccountOf(gateway.svmPayTo) as string };
+    const given: Partial<SvmClient> = {
+      async transaction(signature) {
+        const executed = await client.transaction(signature);
+        return (
+          executed && { ...executed, after: executed.after.map(each => ({ ...each, owner: transaction })) }
+        );
+      },
+    };
+    const range = { fromBlock, toBlock: fromBlock + 100n, next: undefined, seen: 0n };
+    const listed = async (node: SvmClient) => {
+      const { transfers } = await createSvmReceipts(network, node, receiver).pageBack(range);
+      return transfers.map(each => each.transaction);
+    };
+    expect(await listed(client)).toContain(transaction);
+    expect(await listed({ ...client, ...given })).not.toContain(transaction);
   });
 });
 

@@ -175,7 +175,11 @@ function showStatus(bank: Bank, record: TransactionRecord, newest: number) {
   const confirmationStatus = bank.slots.commitmentOf(record.slot);
   return {
     slot: record.slot,
-    confirmations: confirmationStatus === 'finalized' ? null : newest - record.slot,
+    // As a real node counts: the votes for a confirmed block are the first.
+    confirmations:
+      confirmationStatus === 'finalized'
+        ? null
+        : Math.max(newest - record.slot, confirmationStatus === 'confirmed' ? 1 : 0),
     err: record.err,
     status: record.err === null ? { Ok: null } : { Err: record.err },
     confirmationStatus,
