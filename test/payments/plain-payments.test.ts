@@ -341,14 +341,14 @@ it('new payments are stored the same way whether they are plain or not', async (
   ]);
   // Of several requests that store one payment at once one is told so, the one whose terms are stored.
   const raced = makePayment(known.accountId);
-  const offers = Array.from({ length: 12 }, (_, n) => ({ ...raced, facilitator: `facilitator ${n}` }));
-  const told = await open([makePayment(), ...offers, makePayment()]);
+  const offers = Array.from({ length: 30 }, (_, n) => ({ ...raced, facilitator: `facilitator ${n}` }));
+  const told = await open(offers.flatMap(offer => [makePayment(reverted.accountId), offer]));
   const { rows: stored } = await sql(
     'SELECT facilitator FROM cell_0.payment WHERE payment_id = $1',
     raced.paymentId,
   );
   expect(
-    offers.filter((_, n) => told[n + 1] === 'opened').map(({ facilitator }) => ({ facilitator })),
+    offers.filter((_, n) => told[2 * n + 1] === 'opened').map(({ facilitator }) => ({ facilitator })),
   ).toEqual(stored);
   // Stored under another id already.
   const stolen = { ...makePayment(known.accountId), signed: known.signed };
