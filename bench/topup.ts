@@ -20,13 +20,13 @@ import { startSvmRail } from './topup/svm.ts';
 const ROUTE = '/api/v1/x402/top-up';
 const CONNECTIONS = 32;
 /** Both run slowly until the engine has compiled what is called often. */
-const WARM_UP_PAYMENTS = 300;
+const WARM_UP_PAYMENTS = 2_000;
 const START_TIMEOUT_MS = 30_000;
 const ANSWER_TIMEOUT_MS = 60_000;
 
 const RAILS: Record<Rail['name'], () => Promise<Rail>> = { evm: startEvmRail, svm: startSvmRail };
 
-const USAGE = `npm run bench -- topup [--payments 1000] [--rounds 3] [--only evm]
+const USAGE = `npm run bench -- topup [--payments 500] [--rounds 7] [--only evm]
 
 Full paid top-ups per second over ${CONNECTIONS} connections, from the request to the committed credit, on a chain that
 includes a transaction at once. The payments are signed before. The baseline is the official Express middleware
@@ -38,8 +38,8 @@ export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
     options: {
-      payments: { type: 'string', default: '1000' },
-      rounds: { type: 'string', default: '3' },
+      payments: { type: 'string', default: '500' },
+      rounds: { type: 'string', default: '7' },
       only: { type: 'string', default: '' },
       help: { type: 'boolean', default: false },
     },
