@@ -176,7 +176,7 @@ describe('the configuration', () => {
 
     it.each([
       ['SVM_PAY_TO', GOOD.EVM_PAY_TO],
-      ['SVM_PAY_TO', `${receiver.address}1`],
+      ['SVM_PAY_TO', receiver.address.repeat(2)],
       ['SVM_PRIVATE_KEY', GOOD.EVM_PRIVATE_KEY],
       ['SVM_PRIVATE_KEY', receiver.address],
       ['SOLANA_RPC_URL', 'nowhere'],
