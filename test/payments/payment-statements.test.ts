@@ -7,10 +7,7 @@ import type { NewPayment } from '../../src/payments/payment-opening.ts';
 import { createPaymentStatements } from '../../src/payments/payment-statements.ts';
 import { registerNetworks } from '../../src/payments/payment-store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { BASE, identityOf, newPayment, SOMEBODY } from '../support/new-payment.ts';
-import { BASE_USDC } from '../support/payment.ts';
-
-const CREDIT_NANO_USD = 5_000_000_000n;
+import { BASE, CREDIT_NANO_USD, identityOf, newCredit, newPayment } from '../support/new-payment.ts';
 
 let database: TestDatabase;
 let pool: Pool;
@@ -65,27 +62,8 @@ const claimOf = ({ identity, paymentId, payer }: WalletPayment) => ({
 const openingOf = (payment: WalletPayment, accountId: bigint): NewPayment =>
   newPayment({ ...payment, accountId });
 
-function creditOf({ paymentId, nonce, payer }: WalletPayment, accountId: bigint): NewCredit {
-  return {
-    paymentId,
-    accountId,
-    transfer: {
-      network: BASE,
-      transaction: nonce,
-      logIndex: 0,
-      blockNumber: 1n,
-      blockHash: '0xblock',
-      asset: BASE_USDC.toLowerCase(),
-      from: payer,
-      to: SOMEBODY,
-      amountBaseUnits: 5_000_000n,
-    },
-    amountNanoUsd: CREDIT_NANO_USD,
-    contra: 100,
-    firstCheckMs: 3_600_000,
-    now: new Date(),
-  };
-}
+const creditOf = (payment: WalletPayment, accountId: bigint): NewCredit =>
+  newCredit({ ...payment, accountId });
 
 async function postedOf(accountId: bigint): Promise<bigint> {
   const { rows } = await pool.query<{ posted: string }>(

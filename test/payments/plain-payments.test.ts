@@ -7,14 +7,13 @@ import { creditPayments, type NewCredit } from '../../src/payments/payment-credi
 import { type NewPayment, openPayments } from '../../src/payments/payment-opening.ts';
 import { registerNetworks } from '../../src/payments/payment-store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { BASE, newPayment } from '../support/new-payment.ts';
+import { BASE, newCredit, newPayment } from '../support/new-payment.ts';
 
 /*
  * What is plain is done in one statement for all payments of a call, and everything else in a call for each. Here each case
  * is done both ways from the same rows, and must leave the same rows and give the same answers.
  */
 
-const NANO_USD = 5_000_000_000n;
 const FIRST_ACCOUNT = 9_000_000n;
 
 let database: TestDatabase;
@@ -42,31 +41,10 @@ function makePayment(accountId?: bigint): Made {
   return { ...newPayment({ paymentId: newId(), accountId: account, payer, nonce }), nonce };
 }
 
-function creditOf(
-  { paymentId, accountId, nonce, signed }: Made,
-  changes: Partial<NewCredit> = {},
-): NewCredit {
-  return {
-    paymentId,
-    accountId,
-    transfer: {
-      network: BASE,
-      transaction: nonce,
-      logIndex: 0,
-      blockNumber: 1n,
-      blockHash: '0xblock',
-      asset: signed.asset,
-      from: signed.payer,
-      to: signed.payTo,
-      amountBaseUnits: signed.amountBaseUnits,
-    },
-    amountNanoUsd: NANO_USD,
-    contra: 100,
-    firstCheckMs: 3_600_000,
-    now: new Date(),
-    ...changes,
-  };
-}
+const creditOf = (payment: Made, changes: Partial<NewCredit> = {}): NewCredit => ({
+  ...newCredit({ ...payment, payer: payment.signed.payer }),
+  ...changes,
+});
 
 const open = (payments: readonly NewPayment[]) => openPayments(pool, DEFAULT_CELL, payments);
 

@@ -1,3 +1,4 @@
+import type { NewCredit } from '../../src/payments/payment-credit.ts';
 import type { NewPayment } from '../../src/payments/payment-opening.ts';
 import { BASE_USDC } from './payment.ts';
 
@@ -45,5 +46,33 @@ export function newPayment(
     leaseMs: 3_600_000,
     purpose: undefined,
     budget: { maxReverted: 1, windowMs: 1_000 },
+  };
+}
+
+export const CREDIT_NANO_USD = 5_000_000_000n;
+
+/** The credit of such a payment by a transfer that is named like its nonce. */
+export function newCredit(
+  given: Pick<NewCredit, 'paymentId' | 'accountId'> & { payer: string; nonce: string },
+): NewCredit {
+  const { paymentId, accountId, payer, nonce } = given;
+  return {
+    paymentId,
+    accountId,
+    transfer: {
+      network: BASE,
+      transaction: nonce,
+      logIndex: 0,
+      blockNumber: 1n,
+      blockHash: '0xblock',
+      asset: BASE_USDC.toLowerCase(),
+      from: payer,
+      to: SOMEBODY,
+      amountBaseUnits: 5_000_000n,
+    },
+    amountNanoUsd: CREDIT_NANO_USD,
+    contra: 100,
+    firstCheckMs: 3_600_000,
+    now: new Date(),
   };
 }
