@@ -22,7 +22,7 @@ interface StatusesResult {
 
 /**
  * Lets everybody who asks while calls are under way share the next one: a hundred payments that wait for their block are then
- * two calls at a time and not a hundred, which nodes count. A question goes out at once while there is room, and never joins
+ * two calls at a time and not a hundred, which nodes count. A question goes out in the same turn while there is room, and never joins
  * a call that has been sent already, so no answer is older than its question. A question with what is no signature is asked
  * apart, because the node refuses a call as a whole.
  */

@@ -10,7 +10,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { BASE, newCredit, newPayment } from '../support/new-payment.ts';
 
 /*
- * What is plain is done in one statement for all payments of a call, and everything else in a call for each. Here each case
+ * What is plain is done together for all payments of a call, and everything else in a call for each. Here each case
  * is done both ways from the same rows, and must leave the same rows and give the same answers.
  */
 
@@ -123,7 +123,7 @@ async function creditOneByOne(db: Queryable, credits: readonly NewCredit[]) {
   return credits.map(credit => given.get(credit));
 }
 
-/** How many of them are credited in one statement. */
+/** How many of them are plain. */
 async function plainOf(credits: readonly NewCredit[]): Promise<number> {
   const { given } = await tryOut([], db =>
     db.query<{ count: number }>({
