@@ -47,7 +47,11 @@ export interface SvmTransfer {
  * The fee payer's signature stays empty: that account is the seller's.
  * @returns base64 of the wire transaction
  */
-export function signSvmTransfer(key: SvmKey, transfer: SvmTransfer, block: RecentBlock): string {
+export async function signSvmTransfer(
+  key: SvmKey,
+  transfer: SvmTransfer,
+  block: RecentBlock,
+): Promise<string> {
   const message = pipe(
     createTransactionMessage({ version: 0 }),
     m => setTransactionMessageFeePayer(transfer.feePayer as Address, m),
@@ -56,7 +60,7 @@ export function signSvmTransfer(key: SvmKey, transfer: SvmTransfer, block: Recen
     m => appendTransactionMessageInstructions(instructionsOf(key.address, transfer), m),
   );
   const transaction = compileTransaction(message);
-  const signature = key.sign(Uint8Array.from(transaction.messageBytes)) as SignatureBytes;
+  const signature = (await key.sign(Uint8Array.from(transaction.messageBytes))) as SignatureBytes;
   const signatures = { ...transaction.signatures, [key.address]: signature };
   return getBase64EncodedWireTransaction({ ...transaction, signatures });
 }

@@ -78,7 +78,7 @@ export function createSvmWallet(
           const block = await node.recentBlock(network);
           const transfer = { feePayer, payTo, usdc, amountBaseUnits, memo: memo ?? newMemo() };
           return {
-            payload: { transaction: signSvmTransfer(key, transfer, block) },
+            payload: { transaction: await signSvmTransfer(key, transfer, block) },
             signedUntilMs: nowMs + BLOCK_LIFETIME_MS,
             signedUntilBlock: block.lastValidBlockHeight,
           };

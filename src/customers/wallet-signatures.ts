@@ -1,6 +1,6 @@
-import { getBase58Encoder } from '@solana/kit';
 import { verifyEd25519 } from '../lib/ed25519.ts';
 import { personalSignDigest, recoverAddress } from '../lib/secp256k1.ts';
+import { decodeBase58 } from '../lib/svm-address.ts';
 import type { EvmClient } from '../ports/evm-client.ts';
 import { createContractSignatures } from './contract-signatures.ts';
 
@@ -37,8 +37,6 @@ export function createWalletSignatures(evmClients: readonly EvmClient[]): Wallet
   };
 }
 
-const base58 = getBase58Encoder();
-
 /** 64 bytes have at most 88 characters in either alphabet; decoding base58 costs the square of the length. */
 const MAX_SIGNATURE_CHARACTERS = 90;
 
@@ -46,19 +44,14 @@ const MAX_SIGNATURE_CHARACTERS = 90;
  * Wallets write the 64 bytes in base58 or base64, and some texts are good in both alphabets. Both readings are
  * tried: that a wrong one verifies is as likely as a forgery.
  */
-function isSignedOnSolana({ wallet, text, signature }: SignedText): boolean {
+async function isSignedOnSolana({ wallet, text, signature }: SignedText): Promise<boolean> {
   if (signature.length > MAX_SIGNATURE_CHARACTERS) return false;
   const publicKey = decodeBase58(wallet);
   if (!publicKey) return false;
   const bytes = Buffer.from(text, 'utf8');
   const readings = [decodeBase58(signature), Buffer.from(signature, 'base64')];
-  return readings.some(reading => reading !== undefined && verifyEd25519(bytes, reading, publicKey));
-}
-
-function decodeBase58(text: string): Uint8Array | undefined {
-  try {
-    return new Uint8Array(base58.encode(text));
-  } catch {
-    return undefined;
+  for (const reading of readings) {
+    if (reading && (await verifyEd25519(bytes, reading, publicKey))) return true;
   }
+  return false;
 }

@@ -19,9 +19,9 @@ export function readSolanaPayment(payment: SolanaPayment): SvmTransactionView | 
 
 /** What can be told about Solana payments without any outside call. */
 export const svmChecks: PaymentChecks = {
-  verifySignature(payment) {
+  async verifySignature(payment) {
     const view = readSolanaPayment(requireKind(payment, 'solana'));
-    return Promise.resolve(view !== undefined && isSignedByPayer(view));
+    return view !== undefined && isSignedByPayer(view);
   },
   // How long it is valid only the chain can tell: a transaction names a blockhash and no time. One that names a durable
   // nonce instead has no end, and nobody could ever prove that its money will not move.

@@ -82,7 +82,7 @@ export function createEmbeddedSvmFacilitator(networks: readonly EmbeddedSvmNetwo
     }
     const refusal = checkSvmTransaction(view, expectedTransfer(payment, network), network.limits);
     if (refusal) return { kind: 'invalid', ...refusal };
-    if (!isSignedByPayer(view)) {
+    if (!(await isSignedByPayer(view))) {
       return invalid(
         'invalid_exact_svm_payload_signature_invalid',
         'the signature is missing or not the payer’s',

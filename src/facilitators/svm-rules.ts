@@ -70,19 +70,20 @@ export function checkSvmTransaction(
   );
 }
 
-const signedViews = new WeakSet<SvmTransactionView>();
+const answers = new WeakMap<SvmTransactionView, Promise<boolean>>();
 
-/** Whether everybody but the fee payer, who signs last, has signed. What was found good is not computed again. */
-export function isSignedByPayer(view: SvmTransactionView): boolean {
-  if (signedViews.has(view)) return true;
-  const [, ...others] = view.signers;
-  const isSigned =
-    others.length > 0 &&
-    others.every(
-      ({ address, signature }) => signature !== undefined && isSignedBy(address, signature, view.message),
-    );
-  if (isSigned) signedViews.add(view);
-  return isSigned;
+/** Whether everybody but the fee payer, who signs last, has signed; computed once for each view. */
+export function isSignedByPayer(view: SvmTransactionView): Promise<boolean> {
+  const answer = answers.get(view) ?? checkSignatures(view);
+  answers.set(view, answer);
+  return answer;
+}
+
+async function checkSignatures({ signers: [, ...others], message }: SvmTransactionView): Promise<boolean> {
+  for (const { address, signature } of others) {
+    if (signature === undefined || !(await isSignedBy(address, signature, message))) return false;
+  }
+  return others.length > 0;
 }
 
 function checkSigners(

@@ -69,7 +69,7 @@ export function createSvmSender({ client, store, key, clock }: SvmSenderOptions)
   return {
     address: key.address,
     async send(paymentId, { wire, message }) {
-      const bytes = key.sign(message);
+      const bytes = await key.sign(message);
       const signature = encodeBase58(bytes);
       const signed = Buffer.from(withFeePayerSignature(wire, bytes)).toString('base64');
       const stored = await store.store(owner, paymentId, { signature, wire: signed });

@@ -1,12 +1,15 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
+import { promisify } from 'node:util';
 import { decodeBase58, encodeBase58 } from './svm-address.ts';
+
+const signInPool = promisify(sign);
 
 /** A key of our own on Solana. */
 export interface SvmKey {
   /** Base58. */
   address: string;
   /** Ed25519 over the bytes; the same bytes give the same signature always. */
-  sign(message: Uint8Array): Uint8Array;
+  sign(message: Uint8Array): Promise<Uint8Array>;
 }
 
 const SEED_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
@@ -27,7 +30,7 @@ export function readSvmKey(text: string): SvmKey | undefined {
   if (!Buffer.from(publicBytes(key)).equals(bytes.subarray(32))) return undefined;
   return {
     address: encodeBase58(bytes.subarray(32)),
-    sign: message => Uint8Array.from(sign(null, message, key)),
+    sign: async message => Uint8Array.from(await signInPool(null, message, key)),
   };
 }
 

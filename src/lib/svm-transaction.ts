@@ -77,7 +77,7 @@ export function viewOf(transaction: { readonly wire: string }): SvmTransactionVi
 }
 
 /** Whether the signature over the message is that of the address's key (Ed25519). */
-export function isSignedBy(address: string, signature: Uint8Array, message: Uint8Array): boolean {
+export function isSignedBy(address: string, signature: Uint8Array, message: Uint8Array): Promise<boolean> {
   return verifyEd25519(message, signature, addressBytes(address));
 }
 

@@ -83,7 +83,7 @@ describe('an offer on Solana', () => {
 describe('a payment on Solana', () => {
   it('is what our own facilitator signs, at the amount that was asked for', async () => {
     const { signed, view } = await sign();
-    expect(isSignedByPayer(view)).toBe(true);
+    expect(await isSignedByPayer(view)).toBe(true);
     const expected = {
       feePayer,
       payer: wallet.address,

@@ -72,9 +72,8 @@ async function judge({ instructions, feePayer: paidBy, ...rest }: Case): Promise
     },
     limits,
   );
-  return (
-    refusal?.reason ?? (isSignedByPayer(view) ? undefined : 'invalid_exact_svm_payload_signature_invalid')
-  );
+  if (refusal) return refusal.reason;
+  return (await isSignedByPayer(view)) ? undefined : 'invalid_exact_svm_payload_signature_invalid';
 }
 
 /** The verdict of the published facilitator with the same limits, every rehearsal succeeding. */
@@ -309,7 +308,7 @@ it('a transaction that the payer has not signed, or somebody else has, is nobody
   forged[1 + 64] = (forged[1 + 64] ?? 0) ^ 1;
   for (const bytes of [unsigned, forged]) {
     const view = readSvmTransaction(bytes);
-    expect(view && isSignedByPayer(view)).toBe(false);
+    expect(view && (await isSignedByPayer(view))).toBe(false);
   }
   expect(usdc.tokenProgram).toBe(TOKEN_PROGRAM_ADDRESS);
 });

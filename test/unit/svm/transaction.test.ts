@@ -53,10 +53,10 @@ describe('a wire transaction', () => {
     const { payer, wire } = await build();
     const view = readSvmTransaction(wire);
     const signature = view?.signers[1]?.signature ?? new Uint8Array(64);
-    expect(view && isSignedBy(payer.address, signature, view.message)).toBe(true);
-    expect(view && isSignedBy(randomAddress(), signature, view.message)).toBe(false);
-    expect(view && isSignedBy(payer.address, signature, view.message.slice(1))).toBe(false);
-    expect(view && isSignedBy(payer.address, signature.slice(1), view.message)).toBe(false);
+    expect(view && (await isSignedBy(payer.address, signature, view.message))).toBe(true);
+    expect(view && (await isSignedBy(randomAddress(), signature, view.message))).toBe(false);
+    expect(view && (await isSignedBy(payer.address, signature, view.message.slice(1)))).toBe(false);
+    expect(view && (await isSignedBy(payer.address, signature.slice(1), view.message))).toBe(false);
   });
 
   it('is named by its message alone, whatever stands in the fee payer’s place', async () => {
@@ -136,9 +136,9 @@ describe('a secret key', () => {
     const published = await createKeyPairSignerFromBytes(bytes);
     expect(key?.address).toBe(published.address);
     const message = randomBytes(100);
-    const signature = key?.sign(message) ?? new Uint8Array();
-    expect(isSignedBy(published.address, signature, message)).toBe(true);
-    expect(key?.sign(message)).toEqual(signature);
+    const signature = (await key?.sign(message)) ?? new Uint8Array();
+    expect(await isSignedBy(published.address, signature, message)).toBe(true);
+    expect(await key?.sign(message)).toEqual(signature);
   });
 
   it.each([
