@@ -1,10 +1,11 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { getBase58Decoder, getBase58Encoder } from '@solana/kit';
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
+import { encodeBase58 } from '../lib/svm-address.ts';
+import { readSvmKey } from '../lib/svm-key.ts';
 
 const SandboxKeys = Type.Object({
   evmPrivateKey: Type.String({ pattern: '^0x[0-9a-f]{64}$' }),
@@ -65,9 +66,11 @@ function newSvmKey(): string {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   const seed = privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(-KEY_BYTES);
   const address = publicKey.export({ format: 'der', type: 'spki' }).subarray(-KEY_BYTES);
-  return getBase58Decoder().decode(Buffer.concat([seed, address]));
+  return encodeBase58(Buffer.concat([seed, address]));
 }
 
 function svmAddress(key: string): string {
-  return getBase58Decoder().decode(getBase58Encoder().encode(key).subarray(KEY_BYTES));
+  const read = readSvmKey(key);
+  if (!read) throw new Error('a Solana key in sandbox-keys.json is damaged: delete the file for new keys');
+  return read.address;
 }

@@ -3,17 +3,14 @@ import {
   type Address,
   getAddressDecoder,
   getAddressEncoder,
-  getBase58Decoder,
-  getBase58Encoder,
   isAddress,
   isOffCurveAddress,
 } from '@solana/kit';
+import bs58 from 'bs58';
 import { assert } from './assert.ts';
 
 const addressDecoder = getAddressDecoder();
 const addressEncoder = getAddressEncoder();
-const base58Encoder = getBase58Encoder();
-const base58Decoder = getBase58Decoder();
 
 const ASSOCIATED_TOKEN_PROGRAM = 'ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL';
 
@@ -58,16 +55,12 @@ function recall<T>(known: Map<string, T>, key: string, make: () => T): T {
 }
 
 export function encodeBase58(bytes: Uint8Array): string {
-  return base58Decoder.decode(bytes);
+  return bs58.encode(bytes);
 }
 
 /** @returns undefined for what is not base58. */
 export function decodeBase58(text: string): Uint8Array | undefined {
-  try {
-    return Uint8Array.from(base58Encoder.encode(text));
-  } catch {
-    return undefined;
-  }
+  return bs58.decodeUnsafe(text);
 }
 
 /**

@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
-import { type Address, getBase58Decoder } from '@solana/kit';
-import { addressBytes, addressOf } from '../../lib/svm-address.ts';
+import type { Address } from '@solana/kit';
+import { addressBytes, addressOf, encodeBase58 } from '../../lib/svm-address.ts';
 import type { SvmMessage } from '../../lib/svm-message.ts';
 import { feeOf } from './fee.ts';
 import type { History, TokenBalance, TransactionRecord } from './history.ts';
@@ -21,7 +20,8 @@ import { describeTransactionError, type TransactionError, toTransactionError } f
 export interface Simulation {
   err: TransactionError | null;
   meta: VmMeta | undefined;
-  postAccounts: Map<string, VmAccount>;
+  /** The accounts that it touched, by address. */
+  postAccounts(): ReadonlyMap<string, VmAccount>;
 }
 
 /** What an account holds. */
@@ -43,6 +43,8 @@ export interface Bank {
   slots: Slots;
   history: History;
   account(address: string): VmAccount | undefined;
+  /** Puts an account there, outside any transaction. */
+  setAccount(address: string, account: VmAccount): void;
   accountsOf(program: Address): { address: Address; account: VmAccount }[];
   rentExemption(bytes: number): number;
   unixTimestamp(): number;
@@ -60,6 +62,8 @@ export interface Bank {
 }
 
 const SIGNATURE_FAILURE_NAME = 'SignatureFailure';
+/** Accounts whose balances are remembered: reading one takes as long as a tenth of a transaction. */
+const MAX_KNOWN_BALANCES = 10_000;
 const TABLE_HEADER_BYTES = 56;
 const ADDRESS_BYTES = 32;
 const MEMO_PROGRAMS = [
@@ -70,6 +74,10 @@ const MEMO_PROGRAMS = [
 export function createBank(options: { vm: Vm; slots: Slots; history: History; unixTimestamp: number }): Bank {
   const { vm, slots, history } = options;
   let unixTimestamp = options.unixTimestamp;
+  /** The slot that programs see. */
+  let shownSlot: number | undefined;
+  /** After the last transaction that could change them. */
+  const balances = new Map<string, Balance>();
   vm.setSigverify(false);
   // It knows one blockhash only; the window of the last 150 is ours to check.
   vm.setBlockhashCheck(false);
@@ -81,20 +89,26 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
 
   /** Programs see the slot and the time of now. Time never goes back, whatever the machine's clock does. */
   function setTime(): void {
-    unixTimestamp = Math.max(unixTimestamp, Math.floor(Date.now() / 1_000));
-    const slot = BigInt(slots.advance());
+    const time = Math.max(unixTimestamp, Math.floor(Date.now() / 1_000));
+    const slot = slots.advance();
+    if (slot === shownSlot && time === unixTimestamp) return;
+    unixTimestamp = time;
+    shownSlot = slot;
     const clock = vm.getClock();
-    if (clock.slot === slot && clock.unixTimestamp === BigInt(unixTimestamp)) return;
-    clock.slot = slot;
-    clock.unixTimestamp = BigInt(unixTimestamp);
+    clock.slot = BigInt(slot);
+    clock.unixTimestamp = BigInt(time);
     vm.setClock(clock);
   }
 
   /** Why the bank of a slot would not take the transaction at all. */
-  function refusal(transaction: WireTransaction, slot: number, replaceBlockhash = false): string | undefined {
-    const known = slots.findBlockhash(transaction.message.blockhash, slot) !== undefined;
+  function refusal(
+    { message, messageHash }: WireTransaction,
+    slot: number,
+    replaceBlockhash = false,
+  ): string | undefined {
+    const known = slots.findBlockhash(message.blockhash, slot) !== undefined;
     if (!replaceBlockhash && !known) return 'BlockhashNotFound';
-    return history.hasMessage(hashOf(transaction)) ? 'AlreadyProcessed' : undefined;
+    return history.hasMessage(messageHash) ? 'AlreadyProcessed' : undefined;
   }
 
   function run<T extends VmMeta | VmSimulation>(verifySignatures: boolean, work: () => T | VmFailure) {
@@ -110,14 +124,13 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
   function simulate(transaction: WireTransaction, choice: SimulationOptions): Simulation {
     slots.advance();
     const refused = refusal(transaction, slots.at(choice.commitment), choice.replaceBlockhash);
-    if (refused) return { err: refused, meta: undefined, postAccounts: new Map() };
+    if (refused) return { err: refused, meta: undefined, postAccounts: () => new Map() };
     const result = run(choice.verifySignatures, () => vm.simulateVersionedTransaction(transaction.bytes));
     if (isFailure(result)) {
-      return { err: toTransactionError(result.err()), meta: result.meta(), postAccounts: new Map() };
+      return { err: toTransactionError(result.err()), meta: result.meta(), postAccounts: () => new Map() };
     }
-    const postAccounts = new Map(
-      result.postAccounts().map(post => [addressOf(post.address) as string, post.account()]),
-    );
+    const postAccounts = () =>
+      new Map(result.postAccounts().map(post => [addressOf(post.address) as string, post.account()]));
     return { err: null, meta: result.meta(), postAccounts };
   }
 
@@ -146,7 +159,7 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
       ...loadedAddresses.writable,
       ...loadedAddresses.readonly,
     ];
-    const before = accounts.map(address => readBalance(address));
+    const before = accounts.map(address => balances.get(address) ?? readBalance(address));
     const result = run(verifySignatures, () => vm.sendVersionedTransaction(transaction.bytes));
     const isWritable = writableIn(transaction.message, loadedAddresses.writable.length);
     const after = before.map((known, index) => (isWritable(index) ? readBalance(known.address) : known));
@@ -159,7 +172,7 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
       slot,
       blockTime: unixTimestamp,
       wire: Buffer.from(transaction.bytes).toString('base64'),
-      messageHash: hashOf(transaction),
+      messageHash: transaction.messageHash,
       accounts,
       err: failed ? toTransactionError(result.err()) : null,
       fee: feeOf(transaction.message),
@@ -170,14 +183,19 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
       postTokenBalances: after.flatMap(showTokenBalance),
       loadedAddresses,
       computeUnitsConsumed: Number(meta.computeUnitsConsumed()),
-      ...showMeta(meta),
+      logMessages: meta.logs(),
+      innerInstructions: showInner(meta),
+      returnData: showReturned(meta),
     });
   }
 
   function readBalance(address: string): Balance {
     const found = account(address);
     const token = found && readTokenBalance(found);
-    return { address, lamports: Number(found?.lamports() ?? 0n), ...(token && { token }) };
+    const balance = { address, lamports: Number(found?.lamports() ?? 0n), ...(token && { token }) };
+    if (balances.size >= MAX_KNOWN_BALANCES) balances.clear();
+    balances.set(address, balance);
+    return balance;
   }
 
   function showTokenBalance({ token }: Balance, accountIndex: number): TokenBalance[] {
@@ -211,6 +229,10 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
     slots,
     history,
     account,
+    setAccount(address, given) {
+      balances.delete(address);
+      vm.setAccount(addressBytes(address), given);
+    },
     accountsOf: program =>
       vm
         .getProgramAccounts(addressBytes(program))
@@ -238,38 +260,31 @@ function writableIn(
   };
 }
 
-/** What a run left behind, in the protocol's shapes. */
-export function showMeta(
-  meta: VmMeta,
-): Pick<TransactionRecord, 'logMessages' | 'innerInstructions' | 'returnData'> {
-  const base58 = getBase58Decoder();
-  const returned = meta.returnData();
-  return {
-    logMessages: meta.logs(),
-    innerInstructions: meta
-      .innerInstructions()
-      .map((inner, index) => ({
-        index,
-        instructions: inner.map(entry => ({
-          programIdIndex: entry.instruction().programIdIndex(),
-          accounts: [...entry.instruction().accounts()],
-          data: base58.decode(entry.instruction().data()),
-          stackHeight: entry.stackHeight(),
-        })),
-      }))
-      .filter(inner => inner.instructions.length > 0),
-    returnData:
-      returned.data().length === 0
-        ? null
-        : {
-            programId: addressOf(returned.programId()),
-            data: [Buffer.from(returned.data()).toString('base64'), 'base64'],
-          },
-  };
+/** The instructions that programs called, in the protocol's shape. */
+export function showInner(meta: VmMeta): TransactionRecord['innerInstructions'] {
+  return meta
+    .innerInstructions()
+    .map((inner, index) => ({
+      index,
+      instructions: inner.map(entry => ({
+        programIdIndex: entry.instruction().programIdIndex(),
+        accounts: [...entry.instruction().accounts()],
+        data: encodeBase58(entry.instruction().data()),
+        stackHeight: entry.stackHeight(),
+      })),
+    }))
+    .filter(inner => inner.instructions.length > 0);
 }
 
-function hashOf(transaction: WireTransaction): string {
-  return createHash('sha256').update(transaction.messageBytes).digest('hex');
+/** What the last program returned, in the protocol's shape. */
+export function showReturned(meta: VmMeta): TransactionRecord['returnData'] {
+  const returned = meta.returnData();
+  const data = returned.data();
+  if (data.length === 0) return null;
+  return {
+    programId: addressOf(returned.programId()),
+    data: [Buffer.from(data).toString('base64'), 'base64'],
+  };
 }
 
 /** The memos as `getSignaturesForAddress` shows them: each with its length in bytes. */
@@ -294,7 +309,7 @@ function preflightFailure(err: TransactionError, meta: VmMeta | undefined): RpcE
     innerInstructions: null,
     logs: meta?.logs() ?? [],
     replacementBlockhash: null,
-    returnData: meta ? showMeta(meta).returnData : null,
+    returnData: meta ? showReturned(meta) : null,
     unitsConsumed: Number(meta?.computeUnitsConsumed() ?? 0n),
   });
 }

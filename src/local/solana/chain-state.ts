@@ -58,7 +58,7 @@ export async function openChain(options: {
       history: createHistory(records),
       unixTimestamp: moment.unixTimestamp,
     });
-    const treasury = await createTreasury({ litesvm, vm, bank, mint, seed: moment.seed, fresh });
+    const treasury = await createTreasury({ litesvm, bank, mint, seed: moment.seed, fresh });
     return { bank, treasury, seed: moment.seed };
   }
 

@@ -22,7 +22,7 @@ export interface TransactionRecord {
   slot: number;
   /** The wire bytes in base64. */
   wire: string;
-  /** Hex SHA-256 of what was signed: the transaction's identity whoever signs it. */
+  /** Hex SHA-256 of what was signed. */
   messageHash: string;
   /** Every account that it names, looked-up ones last, in the order of its indexes. */
   accounts: string[];

@@ -1,4 +1,5 @@
-import { getBase58Decoder, isNone, type Option } from '@solana/kit';
+import { isNone, type Option } from '@solana/kit';
+import { encodeBase58 } from '../../lib/svm-address.ts';
 import type { Bank } from './bank.ts';
 import type { VmAccount } from './litesvm.ts';
 import type { Config } from './params.ts';
@@ -40,7 +41,7 @@ function showData(bank: Bank, account: VmAccount, data: Uint8Array, config: Conf
       'Encoded binary (base 58) data should be less than 128 bytes, please use Base64 encoding.',
     );
   }
-  const text = getBase58Decoder().decode(wanted);
+  const text = encodeBase58(wanted);
   // Without a wish the oldest form is given, which is a bare string.
   return config['encoding'] === undefined ? text : [text, 'base58'];
 }

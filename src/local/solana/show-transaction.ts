@@ -1,6 +1,5 @@
-import { getBase58Encoder } from '@solana/kit';
 import { getTransferCheckedInstructionDataDecoder } from '@solana-program/token';
-import { encodeBase58 } from '../../lib/svm-address.ts';
+import { decodeBase58, encodeBase58 } from '../../lib/svm-address.ts';
 import type { SvmMessage } from '../../lib/svm-message.ts';
 import type { InnerInstructions, TransactionRecord } from './history.ts';
 import { TOKEN_PROGRAMS, uiTokenAmount } from './tokens.ts';
@@ -127,7 +126,7 @@ const TRANSFER_CHECKED_BYTES = 10;
 function parse(record: TransactionRecord, instruction: RawInstruction) {
   const programId = record.accounts[instruction.programIdIndex] ?? '';
   const accounts = instruction.accounts.map(index => record.accounts[index] ?? '');
-  const data = Uint8Array.from(getBase58Encoder().encode(instruction.data));
+  const data = decodeBase58(instruction.data) ?? new Uint8Array();
   const [source, mint, destination, authority] = accounts;
   if (
     TOKEN_PROGRAMS.includes(programId) &&

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { getBase58Decoder } from '@solana/kit';
+import { encodeBase58 } from '../../lib/svm-address.ts';
 
 export const COMMITMENTS = ['processed', 'confirmed', 'finalized'] as const;
 export type Commitment = (typeof COMMITMENTS)[number];
@@ -48,7 +48,7 @@ export function createSlots(options: SlotOptions): Slots {
   function blockhash(slot: number): string {
     const number = Buffer.alloc(8);
     number.writeBigUInt64LE(BigInt(slot));
-    return getBase58Decoder().decode(createHash('sha256').update(seed).update(number).digest());
+    return encodeBase58(createHash('sha256').update(seed).update(number).digest());
   }
 
   /** Lists the hashes of the slots that have passed; one call after a long rest lists one window. */

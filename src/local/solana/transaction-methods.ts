@@ -1,5 +1,5 @@
 import type { Bank } from './bank.ts';
-import { showMeta } from './bank.ts';
+import { showInner, showReturned } from './bank.ts';
 import { feeOf } from './fee.ts';
 import type { TransactionRecord } from './history.ts';
 import {
@@ -51,21 +51,21 @@ export const transactionMethods = {
       replaceBlockhash,
     });
     if (err === 'SignatureFailure') throw new RpcError(-32003, 'Transaction signature verification failure');
-    const shown = meta && showMeta(meta);
     const slot = bank.slots.at(commitment);
-    const replacement = {
+    const replacement = () => ({
       blockhash: bank.slots.blockhash(slot),
       lastValidBlockHeight: lastValidBlockHeight(slot),
-    };
+    });
+    const inner = () => (meta ? showInner(meta) : []);
     return withContext(bank, config, {
       accounts: simulatedAccounts(bank, config, postAccounts),
       err,
       fee: feeOf(transaction.message),
-      innerInstructions: config['innerInstructions'] === true ? (shown?.innerInstructions ?? []) : null,
+      innerInstructions: config['innerInstructions'] === true ? inner() : null,
       loadedAddresses: null,
-      logs: shown?.logMessages ?? [],
-      replacementBlockhash: replaceBlockhash ? replacement : null,
-      returnData: shown?.returnData ?? null,
+      logs: meta?.logs() ?? [],
+      replacementBlockhash: replaceBlockhash ? replacement() : null,
+      returnData: meta ? showReturned(meta) : null,
       unitsConsumed: Number(meta?.computeUnitsConsumed() ?? 0n),
     });
   },
@@ -157,9 +157,10 @@ function simulatedAccounts(
   const wish = config['accounts'] as { addresses?: unknown; encoding?: unknown } | undefined | null;
   if (!wish) return null;
   if (!Array.isArray(wish.addresses)) throw invalidParams('Invalid params: accounts needs addresses.');
+  const after = postAccounts();
   return wish.addresses.map(value => {
     const address = toAddress(value);
-    const account = postAccounts.get(address) ?? bank.account(address);
+    const account = after.get(address) ?? bank.account(address);
     return account ? showAccount(bank, account, { encoding: wish.encoding ?? 'base64' }) : null;
   });
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { decodeBase58, encodeBase58 } from '../../lib/svm-address.ts';
 import { readSvmMessage, type SvmMessage, splitSvmTransaction } from '../../lib/svm-message.ts';
 import { invalidParams } from './rpc-error.ts';
@@ -8,8 +9,9 @@ const MAX_BYTES = 1_232;
 /** A transaction as it came over the wire, decoded and known to be whole. */
 export interface WireTransaction {
   bytes: Uint8Array;
-  messageBytes: Uint8Array;
   message: SvmMessage;
+  /** Hex SHA-256 of what is signed: the transaction's identity whoever signs it. */
+  messageHash: string;
   /** The fee payer's first; all zeros where the signature is missing. */
   signatures: readonly Uint8Array[];
 }
@@ -31,7 +33,8 @@ export function decodeTransaction(text: string, encoding: 'base58' | 'base64'): 
     throw undecodable('there must be as many signatures as signers');
   }
   if (!isSound(message)) throw undecodable('indexes are out of range');
-  return { bytes, messageBytes: parts.message, message, signatures: parts.signatures };
+  const messageHash = createHash('sha256').update(parts.message).digest('hex');
+  return { bytes, message, messageHash, signatures: parts.signatures };
 }
 
 /** The name of the transaction in base58: the fee payer's signature. */

@@ -6,7 +6,6 @@ import {
   type Blockhash,
   createKeyPairSignerFromPrivateKeyBytes,
   createTransactionMessage,
-  getAddressEncoder,
   getBase64EncodedWireTransaction,
   getU64Encoder,
   type Instruction,
@@ -23,8 +22,9 @@ import {
   getMintToInstruction,
   TOKEN_PROGRAM_ADDRESS,
 } from '@solana-program/token';
+import { addressBytes } from '../../lib/svm-address.ts';
 import type { Bank } from './bank.ts';
-import type { Litesvm, Vm } from './litesvm.ts';
+import type { Litesvm } from './litesvm.ts';
 import { decodeTransaction } from './transaction.ts';
 
 /** The mint that the chain carries at its real address. */
@@ -50,21 +50,20 @@ const FAUCET_LAMPORTS = 5_000_000_000_000_000n;
 
 export async function createTreasury(options: {
   litesvm: Litesvm;
-  vm: Vm;
   bank: Bank;
   mint: LocalMint;
   seed: string;
   /** A new chain, which must be given its mint. */
   fresh: boolean;
 }): Promise<Treasury> {
-  const { litesvm, vm, bank, mint, seed } = options;
+  const { litesvm, bank, mint, seed } = options;
   const mintAuthority = await signerOf(seed, 'mint authority');
   const faucet = await signerOf(seed, 'faucet');
   const mintAddress = mint.address as Address;
   const { Account } = litesvm;
 
   function setAccount(address: Address, lamports: bigint, data: Uint8Array, owner: Address): void {
-    vm.setAccount(bytesOf(address), new Account(lamports, data, bytesOf(owner), false, 2n ** 64n - 1n));
+    bank.setAccount(address, new Account(lamports, data, addressBytes(owner), false, 2n ** 64n - 1n));
   }
 
   function fillFaucet(): void {
@@ -138,8 +137,4 @@ function transferSol(from: KeyPairSigner, to: Address, lamports: bigint): Instru
 /** The chain's own keys follow from its seed, so that they come back with it. */
 function signerOf(seed: string, purpose: string): Promise<KeyPairSigner> {
   return createKeyPairSignerFromPrivateKeyBytes(createHash('sha256').update(`${seed} ${purpose}`).digest());
-}
-
-function bytesOf(address: Address): Uint8Array {
-  return Uint8Array.from(getAddressEncoder().encode(address));
 }
