@@ -273,6 +273,55 @@ describe('a local Solana', () => {
     expect(value.map(status => status?.err)).toEqual(sent.map(() => null));
   });
 
+  it('shows what accounts held before and after, transaction by transaction', async () => {
+    const wallet = await fundedSolanaWallet(chain, 10n);
+    const receiver = await newReceiver();
+    const held = { of: [10n, 0n], lamports: (await rpc.getBalance(wallet.address).send()).value };
+    for (const amount of [1n, 20n, 2n]) {
+      const transfer = await transferTo(wallet, receiver, amount);
+      const { wire } = await signSolanaTransaction(chain, wallet, [
+        transfer,
+        memo(randomBytes(8).toString('hex')),
+      ]);
+      const signature = await rpc.sendTransaction(wire, { ...BASE64, skipPreflight: true }).send();
+      const { meta, transaction } = await confirmed(signature);
+      const accounts = transaction.message.accountKeys;
+      const places = [await solanaTokenAccount(wallet.address), await solanaTokenAccount(receiver)].map(
+        each => accounts.indexOf(each),
+      );
+      const amounts = (balances: NonNullable<typeof meta>['preTokenBalances']) =>
+        places.map(place =>
+          BigInt(balances?.find(b => b.accountIndex === place)?.uiTokenAmount.amount ?? -1),
+        );
+      expect(amounts(meta?.preTokenBalances)).toEqual(held.of);
+      expect(meta?.preBalances[0]).toBe(held.lamports);
+      const moved = meta?.err === null ? amount : 0n;
+      expect(moved).toBe(amount === 20n ? 0n : amount);
+      held.of = [(held.of[0] ?? 0n) - moved, (held.of[1] ?? 0n) + moved];
+      held.lamports = lamports(held.lamports - (meta?.fee ?? 0n));
+      expect(amounts(meta?.postTokenBalances)).toEqual(held.of);
+      expect(meta?.postBalances[0]).toBe(held.lamports);
+    }
+  });
+
+  it('fills the faucet up before it runs dry', async () => {
+    const most = lamports(10n ** 15n);
+    const full = 5n * most;
+    const faucet: bigint[] = [];
+    for (let gift = 0; gift < 5; gift += 1) {
+      const { address: wallet } = await generateKeyPairSigner();
+      const { meta } = await confirmed(await rpc.requestAirdrop(wallet, most).send());
+      expect((await rpc.getBalance(wallet).send()).value).toBe(most);
+      const [before = 0n, after = 0n] = [meta?.preBalances[0], meta?.postBalances[0]];
+      expect(after).toBe(before - most - (meta?.fee ?? 0n));
+      if (faucet.length > 0 && before !== faucet.at(-1)) expect(before).toBe(full);
+      faucet.push(after);
+    }
+    expect(
+      Math.max(...faucet.slice(1).map((after, index) => Number(after - (faucet[index] ?? 0n)))),
+    ).toBeGreaterThan(0);
+  });
+
   it('pages through the history of an account', async () => {
     const receiver = await newReceiver();
     for (let i = 0; i < 3; i += 1) await chain.mint(receiver, 1n);

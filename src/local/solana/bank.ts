@@ -63,7 +63,7 @@ export interface Bank {
 
 const SIGNATURE_FAILURE_NAME = 'SignatureFailure';
 /** Accounts whose balances are remembered: reading one takes as long as a tenth of a transaction. */
-const MAX_KNOWN_BALANCES = 10_000;
+const MAX_KNOWN = 10_000;
 const TABLE_HEADER_BYTES = 56;
 const ADDRESS_BYTES = 32;
 const MEMO_PROGRAMS = [
@@ -78,6 +78,8 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
   let shownSlot: number | undefined;
   /** After the last transaction that could change them. */
   const balances = new Map<string, Balance>();
+  /** Of mints that no transaction could change since. */
+  const decimals = new Map<string, number>();
   vm.setSigverify(false);
   // It knows one blockhash only; the window of the last 150 is ours to check.
   vm.setBlockhashCheck(false);
@@ -193,8 +195,9 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
     const found = account(address);
     const token = found && readTokenBalance(found);
     const balance = { address, lamports: Number(found?.lamports() ?? 0n), ...(token && { token }) };
-    if (balances.size >= MAX_KNOWN_BALANCES) balances.clear();
+    if (balances.size >= MAX_KNOWN) balances.clear();
     balances.set(address, balance);
+    decimals.delete(address);
     return balance;
   }
 
@@ -205,8 +208,13 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
   }
 
   function decimalsOf(mint: string): number {
+    const known = decimals.get(mint);
+    if (known !== undefined) return known;
     const found = account(mint);
-    return (found && readMintDecimals(found)) ?? 0;
+    const read = (found && readMintDecimals(found)) ?? 0;
+    if (decimals.size >= MAX_KNOWN) decimals.clear();
+    decimals.set(mint, read);
+    return read;
   }
 
   /** The accounts that a version 0 transaction takes from lookup tables: all writable ones come first. */
@@ -231,6 +239,7 @@ export function createBank(options: { vm: Vm; slots: Slots; history: History; un
     account,
     setAccount(address, given) {
       balances.delete(address);
+      decimals.delete(address);
       vm.setAccount(addressBytes(address), given);
     },
     accountsOf: program =>
