@@ -31,10 +31,10 @@ const RAILS: Record<Rail['name'], { start(): Promise<Rail>; payments: string }> 
   svm: { start: startSvmRail, payments: '1000' },
 };
 
-const USAGE = `npm run bench -- topup [--payments 1000] [--rounds 7] [--only evm]
+const USAGE = `npm run bench -- topup [--payments N] [--rounds 7] [--only evm]
 
 Full paid top-ups per second over ${CONNECTIONS} connections, from the request to the committed credit, on a chain that
-includes a transaction at once. The payments are signed before. The baseline is the official Express middleware
+includes a transaction at once. A round has ${RAILS.evm.payments} payments on Base and ${RAILS.svm.payments} on Solana, which are signed before. The baseline is the official Express middleware
 with the official facilitator classes as published in its process, on the same chain in the same run; it credits
 nothing.`;
 

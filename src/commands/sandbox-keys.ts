@@ -43,8 +43,8 @@ export function loadSandboxKeys(dataDir: string): SandboxKeys {
     ...keys,
     evmSender: address(keys.evmPrivateKey),
     evmPayTo: address(keys.evmReceiverKey),
-    svmFeePayer: svmAddress(keys.svmPrivateKey),
-    svmPayTo: svmAddress(keys.svmReceiverKey),
+    svmFeePayer: svmAddress(keys, 'svmPrivateKey'),
+    svmPayTo: svmAddress(keys, 'svmReceiverKey'),
   };
 }
 
@@ -69,8 +69,13 @@ function newSvmKey(): string {
   return encodeBase58(Buffer.concat([seed, address]));
 }
 
-function svmAddress(key: string): string {
-  const read = readSvmKey(key);
-  if (!read) throw new Error('a Solana key in sandbox-keys.json is damaged: delete the file for new keys');
+/** The other keys of the file stay what they are: money may have been sent to them. */
+function svmAddress(keys: Static<typeof SandboxKeys>, name: 'svmPrivateKey' | 'svmReceiverKey'): string {
+  const read = readSvmKey(keys[name]);
+  if (!read) {
+    throw new Error(
+      `${name} in sandbox-keys.json is damaged: keep a copy and take that line out for a new key`,
+    );
+  }
   return read.address;
 }

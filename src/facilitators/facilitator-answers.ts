@@ -24,7 +24,6 @@ export interface Supported {
 const MAX_KINDS = 1_000;
 
 const EVM_HASH = /^0x[0-9a-f]{64}$/i;
-/** The length of 64 bytes in base58, which texts that are fewer or more bytes can have, too. */
 
 /** @returns undefined when it is not a `/supported` answer */
 export function readSupported(body: unknown): Supported | undefined {

@@ -74,8 +74,12 @@ const answers = new WeakMap<SvmTransactionView, Promise<boolean>>();
 
 /** Whether everybody but the fee payer, who signs last, has signed; computed once for each view. */
 export function isSignedByPayer(view: SvmTransactionView): Promise<boolean> {
-  const answer = answers.get(view) ?? checkSignatures(view);
+  const known = answers.get(view);
+  if (known) return known;
+  const answer = checkSignatures(view);
   answers.set(view, answer);
+  // Trouble of ours is no answer.
+  answer.catch(() => answers.delete(view));
   return answer;
 }
 

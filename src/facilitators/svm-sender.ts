@@ -4,7 +4,7 @@ import type { SvmKey } from '../lib/svm-key.ts';
 import { withFeePayerSignature } from '../lib/svm-transaction.ts';
 import type { OwnTransactions, SettleResult } from '../ports/facilitator.ts';
 import type { SvmClient } from '../ports/svm-client.ts';
-import type { SvmSenderStore, SvmSignedTransaction } from '../ports/svm-sender-store.ts';
+import type { SvmLiveTransaction, SvmSenderStore, SvmSignedTransaction } from '../ports/svm-sender-store.ts';
 
 export interface SvmSenderOptions {
   client: SvmClient;
@@ -37,7 +37,8 @@ export interface SvmSender {
 }
 
 const CAPACITY_MAX_AGE_MS = 1_000;
-const MAX_PER_ROUND = 200;
+/** The statuses of so many are asked for in one call. */
+const MAX_PER_PAGE = 200;
 const ROUND_BUDGET_MS = 5_000;
 
 /**
@@ -66,6 +67,27 @@ export function createSvmSender({ client, store, key, clock }: SvmSenderOptions)
     return { kind: 'submitted', transaction: signature, ...(signed && { signed }) };
   }
 
+  /** Sends again what no block has, and finishes what needs no care any more. @returns how many these were */
+  async function maintainPage(page: readonly SvmLiveTransaction[], deadlineMs: number): Promise<number> {
+    if (page.length === 0) return 0;
+    const signatures = page.map(({ signature }) => signature);
+    const { statuses } = await client.signatureStatuses(signatures, false);
+    const isOver = (index: number, ageMs: number) =>
+      statuses[index]?.commitment === 'finalized' || ageMs > SEND_FOR_MS;
+    const over = page.filter(({ ageMs }, index) => isOver(index, ageMs));
+    if (over.length > 0)
+      await store.finish(
+        client.network,
+        over.map(({ signature }) => signature),
+      );
+    for (const [index, { wire, ageMs }] of page.entries()) {
+      if (performance.now() > deadlineMs) break;
+      if (statuses[index] || isOver(index, ageMs)) continue;
+      await client.send(Buffer.from(wire, 'base64')).catch(() => undefined);
+    }
+    return over.length;
+  }
+
   return {
     address: key.address,
     async send(paymentId, { wire, message }) {
@@ -86,24 +108,13 @@ export function createSvmSender({ client, store, key, clock }: SvmSenderOptions)
     },
     async maintain() {
       const deadlineMs = performance.now() + ROUND_BUDGET_MS;
-      const waiting = await store.listLive(client.network, MAX_PER_ROUND);
-      if (waiting.length === 0) return;
-      const { statuses } = await client.signatureStatuses(
-        waiting.map(({ signature }) => signature),
-        false,
-      );
-      const isOver = (index: number, ageMs: number) =>
-        statuses[index]?.commitment === 'finalized' || ageMs > SEND_FOR_MS;
-      const over = waiting.filter(({ ageMs }, index) => isOver(index, ageMs));
-      if (over.length > 0)
-        await store.finish(
-          client.network,
-          over.map(({ signature }) => signature),
-        );
-      for (const [index, { wire, ageMs }] of waiting.entries()) {
-        if (performance.now() > deadlineMs) break;
-        if (statuses[index] || isOver(index, ageMs)) continue;
-        await client.send(Buffer.from(wire, 'base64')).catch(() => undefined);
+      let waiting = 0;
+      while (performance.now() < deadlineMs) {
+        const page = await store.listLive(client.network, { limit: MAX_PER_PAGE, skip: waiting });
+        const over = await maintainPage(page, deadlineMs);
+        // Who was signed later than a whole page of those that still wait does so, too.
+        if (page.length < MAX_PER_PAGE || over === 0) return;
+        waiting += page.length - over;
       }
     },
     capacity() {

@@ -54,14 +54,14 @@ export function createSvmSenderStore(db: Queryable): SvmSenderStore {
       });
       return rows[0];
     },
-    async listLive(network, limit) {
+    async listLive(network, { limit, skip }) {
       const { rows } = await db.query<SvmSignedTransaction & { age_ms: number }>({
         name: 'directory.list_live_svm_transactions',
         text: `SELECT signature, wire, (extract(epoch FROM now() - created_at) * 1000)::float8 AS age_ms
                FROM directory.svm_transaction
                WHERE network = $1 AND NOT finished
-               ORDER BY created_at LIMIT $2`,
-        values: [network, limit],
+               ORDER BY created_at, signature LIMIT $2 OFFSET $3`,
+        values: [network, limit, skip],
       });
       return rows.map(({ signature, wire, age_ms }) => ({ signature, wire, ageMs: age_ms }));
     },

@@ -6,6 +6,12 @@ export interface SvmSignedTransaction {
   wire: string;
 }
 
+/** One that may still be waiting for a block. */
+export interface SvmLiveTransaction extends SvmSignedTransaction {
+  /** Since it was signed. */
+  ageMs: number;
+}
+
 /** The account that pays the fee, on one network. */
 export interface FeePayerKey {
   /** CAIP-2. */
@@ -22,10 +28,10 @@ export interface SvmSenderStore {
   store(key: FeePayerKey, paymentId: string, signed: SvmSignedTransaction): Promise<SvmSignedTransaction>;
   find(paymentId: string): Promise<SvmSignedTransaction | undefined>;
   /**
-   * Live transactions of a network, oldest first, with the time since they were signed; also those of a key that was ours
+   * Live transactions of a network, oldest first, without the first `skip` of them; also those of a key that was ours
    * before, because their bytes are as good as ever.
    */
-  listLive(network: string, limit: number): Promise<(SvmSignedTransaction & { ageMs: number })[]>;
+  listLive(network: string, page: { limit: number; skip: number }): Promise<SvmLiveTransaction[]>;
   countLive(key: FeePayerKey): Promise<number>;
   /** Marks transactions as no longer waiting. */
   finish(network: string, signatures: readonly string[]): Promise<void>;

@@ -16,6 +16,7 @@ export interface Task {
   everyMs: number | (() => number);
   /** What the log says when a round fails; the next round is tried all the same. */
   problem: string;
+  /** Answers `MORE_TO_DO` when it could not take on all there is. */
   round: () => Promise<unknown>;
 }
 

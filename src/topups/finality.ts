@@ -1,5 +1,6 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
+import { MORE_TO_DO } from '../lib/loop.ts';
 import {
   type CreditedAt,
   claimNotFinal,
@@ -38,12 +39,11 @@ const REASON = 'reorganised';
 export function createFinalityWatcher(deps: FinalityDeps) {
   const { db, settlement, log } = deps;
 
-  /** @returns how many payments were looked at. */
-  async function runOnce(): Promise<number> {
-    let count = 0;
+  async function runOnce(): Promise<typeof MORE_TO_DO | undefined> {
+    let isMore = false;
     for (const cell of deps.cells) {
       const claimed = await claimNotFinal(db, cell, { limit: CLAIM_LIMIT, firstCheckMs: deps.firstCheckMs });
-      count += claimed.length;
+      isMore ||= claimed.length === CLAIM_LIMIT;
       for (const network of new Set(claimed.map(({ payment }) => payment.signed.network))) {
         const items = claimed.filter(({ payment }) => payment.signed.network === network);
         await watch(cell, items).catch((error: unknown) =>
@@ -51,7 +51,7 @@ export function createFinalityWatcher(deps: FinalityDeps) {
         );
       }
     }
-    return count;
+    return isMore ? MORE_TO_DO : undefined;
   }
 
   /** @param items payments of one network */

@@ -1,5 +1,6 @@
 import type { Queryable } from '../db/queryable.ts';
 import { assert } from '../lib/assert.ts';
+import { MORE_TO_DO } from '../lib/loop.ts';
 import {
   claimForeignNotFinal,
   type ForeignSettledAt,
@@ -40,8 +41,7 @@ const UNDONE =
 export function createForeignFinality(deps: ForeignFinalityDeps) {
   const { db, settlement, log } = deps;
 
-  /** @returns how many settlements were looked at. */
-  async function runOnce(): Promise<number> {
+  async function runOnce(): Promise<typeof MORE_TO_DO | undefined> {
     const claimed = await claimForeignNotFinal(db, { limit: CLAIM_LIMIT, firstCheckMs: deps.firstCheckMs });
     for (const network of new Set(claimed.map(({ signed }) => signed.network))) {
       const items = claimed.filter(({ signed }) => signed.network === network);
@@ -49,7 +49,7 @@ export function createForeignFinality(deps: ForeignFinalityDeps) {
         log.warn({ network, err: error }, 'settlements for others could not be compared with the chain'),
       );
     }
-    return claimed.length;
+    return claimed.length === CLAIM_LIMIT ? MORE_TO_DO : undefined;
   }
 
   /** @param items settlements of one network */

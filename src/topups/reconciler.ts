@@ -1,5 +1,5 @@
 import type { CellName, Queryable } from '../db/queryable.ts';
-import { type Loop, startLoop } from '../lib/loop.ts';
+import { type Loop, MORE_TO_DO, startLoop } from '../lib/loop.ts';
 import type { Payment } from '../payments/payment.ts';
 import { claimOpenPayments, expireLeases } from '../payments/payment-store.ts';
 import type { OwnTransactions } from '../ports/facilitator.ts';
@@ -98,7 +98,7 @@ export function createReconciler(deps: ReconcilerDeps) {
       loop = startLoop({
         intervalMs: deps.intervalMs,
         // Not to its end: what is slow must not keep the rest from being taken on.
-        round: takeDue,
+        round: async () => ((await takeDue()).length >= CLAIM_LIMIT ? MORE_TO_DO : undefined),
         onError: error => log.error({ err: error }, 'reconciler round failed'),
       });
     },

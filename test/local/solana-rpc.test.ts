@@ -102,12 +102,21 @@ describe("the local Solana's JSON-RPC", () => {
     ['sendTransaction', ['AAAA', { encoding: 'base64' }]],
     ['sendTransaction', ['AAAA', { encoding: 'hex' }]],
     ['sendTransaction', [Buffer.alloc(1_300, 1).toString('base64'), { encoding: 'base64' }]],
+    ['sendTransaction', ['2'.repeat(1_683)]],
     ['simulateTransaction', ['', { encoding: 'base64' }]],
     ['local_mint', [SOLANA_USDC, '-1']],
     ['local_mint', [SOLANA_USDC, '99999999999999999999']],
     ['local_advanceSlots', ['many']],
   ])('refuses invalid parameters: %s, case %#', async (method, params) => {
     expect(await call(method, params)).toMatchObject({ id: 7, error: { code: -32602 } });
+  });
+
+  it('decodes no base58 that is too long for a transaction', async () => {
+    const { error } = await call('sendTransaction', ['2'.repeat(1_684)]);
+    expect(error).toEqual({
+      code: -32602,
+      message: 'base58 encoded transaction too large: 1684 bytes (max: encoded/raw 1683/1232)',
+    });
   });
 
   it('says that it is behind what the caller knows', async () => {

@@ -62,7 +62,7 @@ export interface Bank {
 }
 
 const SIGNATURE_FAILURE_NAME = 'SignatureFailure';
-/** Accounts whose balances are remembered: reading one takes as long as a tenth of a transaction. */
+/** Accounts and mints that are remembered: reading one takes as long as a tenth of a transaction. */
 const MAX_KNOWN = 10_000;
 const TABLE_HEADER_BYTES = 56;
 const ADDRESS_BYTES = 32;

@@ -1,4 +1,5 @@
 import { getTransferCheckedInstructionDataDecoder } from '@solana-program/token';
+import { assert } from '../../lib/assert.ts';
 import { decodeBase58, encodeBase58 } from '../../lib/svm-address.ts';
 import type { SvmMessage } from '../../lib/svm-message.ts';
 import type { InnerInstructions, TransactionRecord } from './history.ts';
@@ -126,7 +127,8 @@ const TRANSFER_CHECKED_BYTES = 10;
 function parse(record: TransactionRecord, instruction: RawInstruction) {
   const programId = record.accounts[instruction.programIdIndex] ?? '';
   const accounts = instruction.accounts.map(index => record.accounts[index] ?? '');
-  const data = decodeBase58(instruction.data) ?? new Uint8Array();
+  const data = decodeBase58(instruction.data);
+  assert(data, 'what was written as base58 can be read again');
   const [source, mint, destination, authority] = accounts;
   if (
     TOKEN_PROGRAMS.includes(programId) &&

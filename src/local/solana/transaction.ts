@@ -5,6 +5,8 @@ import { invalidParams } from './rpc-error.ts';
 
 /** The largest transaction that fits a packet of the real network. */
 const MAX_BYTES = 1_232;
+/** As on a real node: the longest base58 text of so many bytes, because decoding takes the square of the length. */
+const MAX_BASE58_CHARACTERS = 1_683;
 
 /** A transaction as it came over the wire, decoded and known to be whole. */
 export interface WireTransaction {
@@ -22,6 +24,11 @@ export interface WireTransaction {
  * @throws RpcError
  */
 export function decodeTransaction(text: string, encoding: 'base58' | 'base64'): WireTransaction {
+  if (encoding === 'base58' && text.length > MAX_BASE58_CHARACTERS) {
+    throw invalidParams(
+      `base58 encoded transaction too large: ${text.length} bytes (max: encoded/raw ${MAX_BASE58_CHARACTERS}/${MAX_BYTES})`,
+    );
+  }
   const bytes = fromText(text, encoding);
   if (bytes.length > MAX_BYTES) {
     throw invalidParams(`transaction too large: ${bytes.length} bytes (max: encoded/raw 1644/${MAX_BYTES})`);
