@@ -48,7 +48,6 @@ const MAX_WITNESS_PAGES = 5;
 const SURELY_SEEN_SLOTS = 32n;
 
 const NOT_SEEN: SettlementProof = { kind: 'unknown', used: false };
-const IN_PROGRESS: SettlementProof = { kind: 'unknown', used: true };
 
 /**
  * Reads settlements of Solana payments. A payment is the hash of its message, so whoever sent it, and under
@@ -105,11 +104,11 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     for (const [index, signature] of signatures.entries()) {
       const status = statuses[index];
       if (!status) continue;
-      if (status.commitment === 'processed') return IN_PROGRESS;
+      if (status.commitment === 'processed') return inProgress(signature);
       const whole = signature === signed ? judgeWhole(payment, signature, status) : undefined;
       if (whole) return whole;
       const executed = await client.transaction(signature);
-      if (!executed) return IN_PROGRESS;
+      if (!executed) return inProgress(signature);
       const proof = judge(payment, signature, status, executed);
       if (proof) return proof;
     }
@@ -192,13 +191,13 @@ export function createSvmChain(network: SvmNetwork, client: SvmClient, receiver:
     if (!view || !payment.identity.endsWith(`:${view.messageHash}`)) return undefined;
     if (!executed.succeeded) {
       // A fork may still bring it back to life until its block is finalized.
-      if (status.commitment !== 'finalized') return IN_PROGRESS;
+      if (status.commitment !== 'finalized') return inProgress(signature);
       return { kind: 'impossible', reason: 'failed_on_chain', transaction: signature };
     }
     const place = { signature, slot: executed.slot, index: findTokenTransfer(view)?.index ?? 0 };
     const transfer = transferOf(payment, place, receivedAmount(payment, executed));
     // An execution without the money cannot be: the instruction either transfers or fails.
-    if (transfer.amountBaseUnits <= 0n) return IN_PROGRESS;
+    if (transfer.amountBaseUnits <= 0n) return inProgress(signature);
     return { kind: 'transferred', transfer, confirmations: confirmationsOf(status) };
   }
 
@@ -308,4 +307,9 @@ function isVotedFor({ commitment, confirmations = 0 }: SvmSignatureStatus): bool
 function confirmationsOf({ commitment, confirmations = 0 }: SvmSignatureStatus): number {
   if (commitment === 'finalized') return FINALIZED_CONFIRMATIONS;
   return Math.min(confirmations + 1, FINALIZED_CONFIRMATIONS - 1);
+}
+
+/** It was found and is too young to prove anything. */
+function inProgress(transaction: string): SettlementProof {
+  return { kind: 'unknown', used: true, transaction };
 }

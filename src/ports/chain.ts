@@ -44,8 +44,11 @@ export type SettlementProof =
     }
   /** Our transaction was mined and reverted; anybody may still use the permission until then (Unix ms). */
   | { kind: 'reverted'; transaction: string; usableUntilMs: number }
-  /** Not known yet. `used` says that the permission is consumed on chain but its transfer was not found. */
-  | { kind: 'unknown'; used: boolean };
+  /**
+   * Not known yet. `used` says that the permission is consumed on chain but its transfer was not found; `transaction` is
+   * the one that consumes it, where that was found and proves nothing yet.
+   */
+  | { kind: 'unknown'; used: boolean; transaction?: string };
 
 /** Where to look for a settlement. */
 export interface ProofHint {

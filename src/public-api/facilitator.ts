@@ -45,7 +45,9 @@ const SettleBody = Type.Object(
     errorReason: Type.Optional(
       Type.String({
         description:
-          'settlement_pending: not known yet, ask again; duplicate_settlement: settled for somebody else or before',
+          'settlement_pending: not known yet, ask again; duplicate_settlement: settled already, for another caller, as a ' +
+          'top-up or by whoever sent it first, by the transaction that is named; invalid_transaction_state: proven not to ' +
+          'have moved',
       }),
     ),
     errorMessage: Type.Optional(Type.String()),
@@ -223,6 +225,12 @@ function settleAnswer(outcome: ForeignOutcome) {
     const { reason, message } = outcome;
     return { success: false, errorReason: reason, errorMessage: message, transaction: '' };
   }
+  if (kind === 'duplicate') {
+    const errorMessage =
+      'this payment is settled already: for another caller, as a top-up, or by who sent it first';
+    const { transaction } = outcome;
+    return { success: false, errorReason: 'duplicate_settlement', errorMessage, transaction };
+  }
   const transaction = outcome.transaction ?? '';
   if (kind === 'pending') {
     return {
@@ -233,10 +241,6 @@ function settleAnswer(outcome: ForeignOutcome) {
         : 'the outcome is not known yet; repeat this call',
       transaction,
     };
-  }
-  if (kind === 'duplicate') {
-    const errorMessage = 'this payment is settled, or being settled, for somebody else';
-    return { success: false, errorReason: 'duplicate_settlement', errorMessage, transaction };
   }
   return {
     success: false,

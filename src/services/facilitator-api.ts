@@ -57,7 +57,7 @@ export function createFacilitatorApiParts(
     /** For the reconciler and the watch, also while the routes are off. */
     finishing,
     finality,
-    settlements: createForeignSettlements({ db, networks, finishing, finality, settleWaitMs }),
+    settlements: createForeignSettlements({ db, networks, settlement, finishing, finality, settleWaitMs }),
     tokens: served.map(({ network, solana }): ServedToken => {
       const token = { network: network.network, networkAlias: network.alias, asset: network.usdc.address };
       return solana ? { ...token, solana } : token;

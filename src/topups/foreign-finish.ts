@@ -50,9 +50,11 @@ export function createForeignFinish(deps: ForeignFinishDeps) {
     try {
       const facilitator = facilitatorOf(signed.network);
       const result = await facilitator?.settle(paymentId, signed);
+      const sent = result?.kind === 'submitted' ? result.transaction : undefined;
+      transaction = sent ?? transaction;
       const own = await facilitator?.transactionsOf(paymentId, signed.network);
       const live = own?.live ?? [];
-      transaction = result?.kind === 'submitted' ? result.transaction : (live[0] ?? transaction);
+      transaction = sent ?? live[0] ?? transaction;
       const past = await lookAtPast(stored, own?.all ?? [], live);
       const look = past ?? (await settlement.awaitProof(stored, { transactions: live }, waitMs));
       return await book({ ...stored, transaction }, ofPayment(signed, look));
@@ -80,8 +82,13 @@ export function createForeignFinish(deps: ForeignFinishDeps) {
     const hint = { transactions: [], fromBlock: stored.fromBlock };
     const proof = ofPayment(signed, await settlement.look(settlement.networkOf(stored), stored, hint));
     if (proof?.kind === 'transferred') return book(stored, proof);
-    const isOnItsWay = !proof || proof.kind === 'confirming' || (proof.kind === 'unknown' && proof.used);
-    return isOnItsWay ? { kind: 'pending', transaction, undone } : undefined;
+    if (proof?.kind === 'confirming')
+      return { kind: 'pending', transaction: proof.transfer.transaction, undone };
+    if (!proof) return { kind: 'pending', transaction, undone };
+    const isOnItsWay = proof.kind === 'unknown' && proof.used;
+    return isOnItsWay
+      ? { kind: 'pending', transaction: proof.transaction ?? transaction, undone }
+      : undefined;
   }
 
   async function book(stored: OpenForeign, proof: Look | undefined): Promise<ForeignOutcome> {

@@ -8,16 +8,15 @@ import {
   openForeignSettlement,
 } from '../payments/foreign-settlement.ts';
 import { claimPayment, findClaim } from '../payments/payment-claim.ts';
-import { findPayment } from '../payments/payment-store.ts';
 import { comparePayments } from '../payments/same-payment.ts';
 import type { Environment } from '../ports/environment.ts';
 import type { Facilitator, VerifyResult } from '../ports/facilitator.ts';
 import type { ExactPayment } from '../ports/payment.ts';
+import { createForeignDuplicates } from './foreign-duplicates.ts';
 import type { ForeignFinality } from './foreign-finality.ts';
-import { type ForeignFinish, ofPayment } from './foreign-finish.ts';
-import { isArriving, lookForUse } from './look-for-use.ts';
+import type { ForeignFinish } from './foreign-finish.ts';
 import { searchStart } from './search-start.ts';
-import type { SettlementNetwork } from './settlement.ts';
+import type { Settlement, SettlementNetwork } from './settlement.ts';
 
 /** One network on which we settle for others. */
 export interface ForeignNetwork {
@@ -33,8 +32,8 @@ export type ForeignOutcome =
   | { kind: 'settled'; transaction: string }
   /** Sent or perhaps sent; nobody knows yet. `undone`: it was settled before, and a reorganisation undid that. */
   | { kind: 'pending'; transaction: string | undefined; undone?: boolean }
-  /** Settled, or being settled, for somebody else, or before it was shown to us. */
-  | { kind: 'duplicate'; transaction: string | undefined }
+  /** Proven: settled for somebody else, as a top-up, or before it was shown to us. */
+  | { kind: 'duplicate'; transaction: string }
   /** Nothing was sent. */
   | { kind: 'refused'; reason: string; message: string }
   /** Proven: the money did not move, or not any more. */
@@ -56,11 +55,13 @@ const LEASE_MARGIN_MS = 15_000;
 export function createForeignSettlements(deps: {
   db: Queryable;
   networks: ReadonlyMap<string, ForeignNetwork>;
+  settlement: Pick<Settlement, 'look'>;
   finishing: Pick<ForeignFinish, 'finish' | 'lookAgain'>;
   finality: Pick<ForeignFinality, 'check'>;
   settleWaitMs: number;
 }): ForeignSettlements & { drained(): Promise<void> } {
   const { db, networks, finishing, finality } = deps;
+  const duplicates = createForeignDuplicates({ ...deps, networkOf });
   const running = new Set<Promise<unknown>>();
 
   function networkOf(payment: ExactPayment): ForeignNetwork {
@@ -92,43 +93,21 @@ export function createForeignSettlements(deps: {
     const mayBeUsed = kind === 'already_used' || verdict.perhapsUsed === true;
     const used = mayBeUsed ? await answerKnown(caller, payment) : undefined;
     if (used) return used;
-    if (kind === 'already_used') return answerUsed(payment, reason);
-    const landed = mayBeUsed ? await answerLanded(payment) : undefined;
+    if (kind === 'already_used') return duplicates.ofUsed(payment, reason);
+    const landed = mayBeUsed ? await duplicates.ofLanded(payment) : undefined;
     return landed ?? { kind: 'refused', reason, message: verdict.message };
   }
 
   /** The answer to a payment that was shown to this gateway before, here or as a top-up. */
   async function answerKnown(caller: string, payment: ExactPayment): Promise<ForeignOutcome | undefined> {
-    const stored = await findForeignSettlement(db, payment.identity);
-    if (stored) {
+    const found = await findForeignSettlement(db, payment.identity);
+    if (found) {
+      const stored = await upToDate(found);
       const isTheirs = stored.caller === caller && comparePayments(payment, stored.signed) !== 'different';
-      return isTheirs
-        ? resume(await upToDate(stored))
-        : { kind: 'duplicate', transaction: stored.transaction };
+      return isTheirs ? resume(stored) : duplicates.ofOther(payment, stored);
     }
     const claim = await findClaim(db, payment.identity);
-    if (!claim || claim.accountId === undefined) return undefined;
-    const topup = await findPayment(db, claim.cell, claim.paymentId);
-    return { kind: 'duplicate', transaction: topup?.transaction };
-  }
-
-  /** The permission is consumed, and not by us: the chain tells whether that was this payment. */
-  async function answerUsed(payment: ExactPayment, reason: string): Promise<ForeignOutcome> {
-    const used = await lookForUse(payment, networkOf(payment).settlement);
-    const proof = ofPayment(payment, used.proof);
-    if (proof?.kind === 'transferred') return { kind: 'duplicate', transaction: proof.transfer.transaction };
-    if (proof?.kind !== 'impossible') return { kind: 'pending', transaction: undefined };
-    return { kind: 'refused', reason, message: `the payment is spent already (${proof.reason})` };
-  }
-
-  /** It is to be refused for a reason that is also given for what somebody else has sent already. */
-  async function answerLanded(payment: ExactPayment): Promise<ForeignOutcome | undefined> {
-    const { proof } = await lookForUse(payment, networkOf(payment).settlement);
-    if (isArriving(payment, proof)) return { kind: 'pending', transaction: undefined };
-    const own = ofPayment(payment, proof);
-    return own?.kind === 'transferred'
-      ? { kind: 'duplicate', transaction: own.transfer.transaction }
-      : undefined;
+    return claim && claim.accountId !== undefined ? duplicates.ofTopup(payment, claim) : undefined;
   }
 
   async function accept(
@@ -145,7 +124,7 @@ export function createForeignSettlements(deps: {
       accountId: undefined,
       environment,
     });
-    if (claim.accountId !== undefined) return { kind: 'duplicate', transaction: undefined };
+    if (claim.accountId !== undefined) return duplicates.ofTopup(payment, claim);
     const opened = { paymentId: claim.paymentId, caller, signed: payment, fromBlock };
     const leaseMs = deps.settleWaitMs + LEASE_MARGIN_MS;
     if (!(await openForeignSettlement(db, { ...opened, environment, leaseMs }))) {

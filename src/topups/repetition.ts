@@ -17,7 +17,7 @@ import {
 import type { TopupOutcome, TopupRequest } from './types.ts';
 
 /** The x402 code for a payment whose identity is that of another one, which differs in what was signed or by whom. */
-const NAME_IN_USE = {
+export const NAME_IN_USE = {
   eip3009: 'invalid_exact_evm_nonce_already_used',
   permit2: 'permit2_invalid_nonce',
   solana: 'invalid_exact_svm_payload_signature_invalid',

@@ -170,11 +170,20 @@ describe('the gateway as a facilitator', () => {
     const payment = await newPayment();
     const asked = [...Array(5).fill('shop-a'), ...Array(5).fill('shop-b')] as (keyof typeof KEYS)[];
     const answers = await Promise.all(asked.map(caller => clientOf(caller).settle(...version2(payment))));
-    const winners = new Set(asked.filter((_, index) => answers[index]?.success));
-    expect(winners.size).toBe(1);
+    const [winner, ...others] = new Set(asked.filter((_, index) => answers[index]?.success));
+    expect([winner, others]).toEqual([expect.any(String), []]);
+    const [hash, ...hashes] = new Set(
+      answers.flatMap(({ success, transaction }) => (success ? [transaction] : [])),
+    );
+    expect([hash, hashes]).toEqual([expect.stringMatching(/^0x[0-9a-f]{64}$/), []]);
     expect(answers.filter(({ success }) => success)).toHaveLength(5);
-    for (const { success, errorReason } of answers)
-      if (!success) expect(errorReason).toBe('duplicate_settlement');
+    for (const { success, errorReason, transaction } of answers) {
+      if (success) continue;
+      expect(['duplicate_settlement', 'settlement_pending']).toContain(errorReason);
+      expect(errorReason === 'duplicate_settlement' ? [hash] : [hash, '']).toContain(transaction);
+    }
+    const late = await clientOf(winner === 'shop-a' ? 'shop-b' : 'shop-a').settle(...version2(payment));
+    expect(late).toMatchObject({ errorReason: 'duplicate_settlement', transaction: hash });
     expect(await paidTo(SELLER, payment)).toBe(1);
   });
 

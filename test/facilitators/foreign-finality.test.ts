@@ -148,6 +148,7 @@ describe('a payment that was settled for another seller', () => {
     const pending = await settle(payment);
     expect(pending).toMatchObject({ success: false, errorReason: 'settlement_pending' });
     expect(pending.errorMessage).toContain('a reorganisation of the chain has undone that');
+    expect((await settleForSeller(gateway, payment, 'shop-b')).json()).toEqual(pending);
     const report = await gateway.services.reconcile({ dryRun: true });
     expect([judge(report), report.pending]).toMatchObject([
       'gap',

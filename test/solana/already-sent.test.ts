@@ -139,14 +139,27 @@ describe('a payment to another seller that somebody else has sent already', () =
   it('is named as a duplicate, also when its blockhash is forgotten, and refused when nobody has', async () => {
     await chain.mint(seller, 0n);
     const settings = { FACILITATOR_API_KEYS: JSON.stringify({ 'shop-a': KEY }) };
+    /** While true, the node has seen transactions in a block that nobody has voted for yet. */
+    let isYoung = true;
+    const svmClient: Seams['svmClient'] = client => ({
+      ...client,
+      async signatureStatuses(...question) {
+        const { slot, statuses } = await client.signatureStatuses(...question);
+        if (!isYoung) return { slot, statuses };
+        return { slot, statuses: statuses.map(status => status && { ...status, commitment: 'processed' }) };
+      },
+    });
     const [shop, other] = await Promise.all([
-      startGateway({ seams, settings, replicaOf: embedded }),
+      startGateway({ seams: { ...seams, svmClient }, settings, replicaOf: embedded }),
       startGateway({ seams, settings, replicaOf: stranger }),
     ]);
     const [sent, unsent] = await Promise.all([sign(feePayer, seller), sign(feePayer, seller)]);
     const settled = (await settle(other, sent)).json();
     expect(settled).toMatchObject({ success: true });
     const duplicate = { errorReason: 'duplicate_settlement', transaction: settled.transaction };
+    const pending = { errorReason: 'settlement_pending', transaction: settled.transaction };
+    expect((await settle(shop, sent)).json()).toMatchObject(pending);
+    isYoung = false;
     expect((await settle(shop, sent)).json()).toMatchObject(duplicate);
     await chain.advanceSlots(PAST_BLOCKHASH_SLOTS);
     expect((await settle(shop, sent)).json()).toMatchObject(duplicate);

@@ -184,8 +184,15 @@ describe('the gateway as a facilitator on Solana', () => {
     const asked = [...Array(5).fill('shop-a'), ...Array(5).fill('shop-b')] as (keyof typeof KEYS)[];
     const answers = await Promise.all(asked.map(caller => clientOf(caller).settle(...wire)));
     expect(new Set(asked.filter((_, index) => answers[index]?.success)).size).toBe(1);
-    for (const { success, errorReason } of answers)
-      if (!success) expect(errorReason).toBe('duplicate_settlement');
+    const [signature, ...signatures] = new Set(
+      answers.flatMap(({ success, transaction }) => (success ? [transaction] : [])),
+    );
+    expect([signature, signatures]).toEqual([expect.any(String), []]);
+    for (const { success, errorReason, transaction } of answers) {
+      if (success) continue;
+      expect(['duplicate_settlement', 'settlement_pending']).toContain(errorReason);
+      expect(errorReason === 'duplicate_settlement' ? [signature] : [signature, '']).toContain(transaction);
+    }
     expect(await earned()).toBe(before + AMOUNT);
   });
 
@@ -193,10 +200,15 @@ describe('the gateway as a facilitator on Solana', () => {
     const wire = await newPayment();
     blind = true;
     const unknown = await clientOf('shop-a').settle(...wire);
+    const toOther = await clientOf('shop-b').settle(...wire);
     blind = false;
     expect(unknown).toMatchObject({ success: false, errorReason: 'settlement_pending' });
+    expect(unknown.transaction).toMatch(/^[1-9A-HJ-NP-Za-km-z]{86,88}$/);
+    expect(toOther).toEqual(unknown);
     const settled = await clientOf('shop-a').settle(...wire);
     expect(settled).toMatchObject({ success: true, transaction: unknown.transaction });
+    const duplicate = { errorReason: 'duplicate_settlement', transaction: settled.transaction };
+    expect(await clientOf('shop-b').settle(...wire)).toMatchObject(duplicate);
   });
 
   it('finishes one that was never sent by the reconciler', async () => {
@@ -222,10 +234,18 @@ describe('the gateway as a facilitator on Solana', () => {
       errorReason: 'invalid_payment_requirements',
     });
     const header = Buffer.from(JSON.stringify(topup)).toString('base64');
+    blind = true;
+    const inFlight = await presentPayment(gateway, header);
+    const pending = await clientOf('shop-a').settle(topup, asked);
+    blind = false;
+    expect(inFlight.statusCode).toBe(504);
+    expect(pending).toMatchObject({ success: false, errorReason: 'settlement_pending' });
+    expect(pending.transaction).toMatch(/^[1-9A-HJ-NP-Za-km-z]{86,88}$/);
+    await gateway.services.reconcile();
     expect((await presentPayment(gateway, header)).statusCode).toBe(200);
     const repeated = await clientOf('shop-a').settle(topup, asked);
     expect(repeated).toMatchObject({ success: false, errorReason: 'duplicate_settlement' });
-    expect(repeated.transaction).toMatch(/^[1-9A-HJ-NP-Za-km-z]{86,88}$/);
+    expect(repeated.transaction).toBe(pending.transaction);
   });
 });
 

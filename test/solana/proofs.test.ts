@@ -109,7 +109,7 @@ describe('a signature that a facilitator names', () => {
 
 describe('the payment’s own transaction under our signature', () => {
   const unread = () => Promise.resolve(undefined);
-  const inProgress = { kind: 'unknown', used: true };
+  const inProgress = (transaction: string) => ({ kind: 'unknown', used: true, transaction });
 
   it('has moved the signed amount when it succeeded, and is not read', async () => {
     const { payment, fromBlock, transaction } = await settledPayment();
@@ -132,7 +132,7 @@ describe('the payment’s own transaction under our signature', () => {
     };
     const hint = { transactions: [transaction], signed: transaction, fromBlock };
     const chain = chainWith({ transaction: unread, signatureStatuses });
-    expect(await chain.proveSettlement(payment, hint)).toEqual(inProgress);
+    expect(await chain.proveSettlement(payment, hint)).toEqual(inProgress(transaction));
   });
 
   it.each<[string, (payment: SolanaPayment) => Partial<SolanaPayment>]>([
@@ -150,7 +150,9 @@ describe('the payment’s own transaction under our signature', () => {
     const { payment, fromBlock, transaction } = await settledPayment();
     const changed = { ...payment, ...change(payment) };
     const hint = { transactions: [transaction], signed: transaction, fromBlock };
-    expect(await chainWith({ transaction: unread }).proveSettlement(changed, hint)).toEqual(inProgress);
+    expect(await chainWith({ transaction: unread }).proveSettlement(changed, hint)).toEqual(
+      inProgress(transaction),
+    );
   });
 
   it.each([
@@ -165,7 +167,9 @@ describe('the payment’s own transaction under our signature', () => {
     const identity = `${payment.identity.slice(0, -64)}${view?.messageHash}`;
     const made = { ...payment, identity, transaction: { ...payment.transaction, wire } };
     const hint = { transactions: [transaction], signed: transaction, fromBlock };
-    expect(await chainWith({ transaction: unread }).proveSettlement(made, hint)).toEqual(inProgress);
+    expect(await chainWith({ transaction: unread }).proveSettlement(made, hint)).toEqual(
+      inProgress(transaction),
+    );
   });
 });
 

@@ -3,10 +3,10 @@ import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import type { TestGateway } from './gateway.ts';
 import { BASE_USDC, createPayer, paymentJson, type SignedPayment, signPayment } from './payment.ts';
 
-const KEY = 'key-of-shop-a'.repeat(4);
+const KEYS = { 'shop-a': 'key-of-shop-a'.repeat(4), 'shop-b': 'key-of-shop-b'.repeat(4) };
 
-/** Settings of a gateway that settles for `shop-a`. */
-export const FACILITATOR_SETTINGS = { FACILITATOR_API_KEYS: JSON.stringify({ 'shop-a': KEY }) };
+/** Settings of a gateway that settles for `shop-a` and `shop-b`. */
+export const FACILITATOR_SETTINGS = { FACILITATOR_API_KEYS: JSON.stringify(KEYS) };
 
 /** Another seller: nobody has its key. */
 export const SELLER = privateKeyToAddress(generatePrivateKey());
@@ -16,14 +16,18 @@ export const FOREIGN_AMOUNT = 3_000_000n;
 export const newForeignPayment = async (): Promise<SignedPayment> =>
   signPayment(await createPayer(100n), SELLER, FOREIGN_AMOUNT);
 
-/** Settles a payment to the seller, as `shop-a`. */
-export function settleForSeller(on: TestGateway, payment: SignedPayment) {
+/** Settles a payment to whom it is signed for, as `shop-a` unless another caller is named. */
+export function settleForSeller(
+  on: TestGateway,
+  payment: SignedPayment,
+  caller: keyof typeof KEYS = 'shop-a',
+) {
   const paymentRequirements = {
     scheme: 'exact',
     network: 'eip155:8453',
     amount: payment.authorization.value.toString(),
     asset: BASE_USDC,
-    payTo: SELLER,
+    payTo: payment.authorization.to,
     maxTimeoutSeconds: 300,
     extra: { name: 'USD Coin', version: '2' },
   };
@@ -31,7 +35,7 @@ export function settleForSeller(on: TestGateway, payment: SignedPayment) {
   return on.app.inject({
     method: 'POST',
     url: '/facilitator/settle',
-    headers: { authorization: `Bearer ${KEY}` },
+    headers: { authorization: `Bearer ${KEYS[caller]}` },
     payload: {
       x402Version: 2,
       paymentPayload: { x402Version: 2, accepted: paymentRequirements, payload },
