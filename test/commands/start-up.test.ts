@@ -2,9 +2,11 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { describe, expect, inject, it } from 'vitest';
 import type { EvmClient } from '../../src/ports/evm-client.ts';
 import { logStartUpChecks } from '../../src/services/start-up.ts';
+import { runCommand } from '../support/cli.ts';
 import { startFacilitator } from '../support/facilitator.ts';
 import { startGateway, type TestGatewayOptions } from '../support/gateway.ts';
 
@@ -55,6 +57,25 @@ describe('the checks at start', () => {
   ])('name the setting of a node whose token has %s', async (_, call, answer, expected) => {
     const { errors } = await complaints({ seams: { evmClient: otherToken(call, answer) } });
     expect(errors).toEqual([expect.stringMatching(expected)]);
+  });
+
+  it('name the setting of a key without gas, as the doctor does', async () => {
+    const key = generatePrivateKey();
+    const address = privateKeyToAddress(key).toLowerCase();
+    const problem = `EVM_PRIVATE_KEY: ${address} needs gas on Base`;
+    const settings = { EVM_PRIVATE_KEY: key };
+    expect(await complaints({ settings })).toEqual({
+      errors: [problem, 'FACILITATORS: embedded: it can not settle at present'],
+      warnings: [],
+    });
+    const gateway = await startGateway({ settings });
+    expect(await runCommand(gateway, ['doctor', '--json'])).toMatchObject({
+      code: 1,
+      output: {
+        checks: expect.arrayContaining([{ name: 'Base gas', ok: false, problems: [problem], notes: [] }]),
+      },
+    });
+    await gateway.stop();
   });
 
   it('name a facilitator that does not support our network, as an error when there is no other', async () => {

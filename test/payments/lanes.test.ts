@@ -12,13 +12,15 @@ import { paymentHeader, type SignedPayment, signPayment } from '../support/payme
 const ETHER = 10n ** 18n;
 const LANES = 3;
 
-let faults = { sendDropped: false };
+/** What the node does otherwise right now; `gasPrice` in wei. */
+let faults: { sendDropped: boolean; gasPrice?: bigint } = { sendDropped: false };
 let aheadMs = 0;
 const clock = { nowMs: () => Date.now() + aheadMs };
 
 function faulty(client: EvmClient): EvmClient {
   return {
     ...client,
+    gasPrice: () => (faults.gasPrice === undefined ? client.gasPrice() : Promise.resolve(faults.gasPrice)),
     async sendRawTransaction(raw) {
       if (faults.sendDropped) throw unavailable('the Base node');
       await client.sendRawTransaction(raw);
@@ -92,6 +94,13 @@ async function sent(): Promise<Sent[]> {
 
 const readiness = async () => (await gateway.app.inject({ method: 'GET', url: '/readyz' })).statusCode;
 
+/** What `/readyz` says of the gas keys. */
+async function gasProblems(): Promise<string[] | undefined> {
+  const answer = await gateway.app.inject({ method: 'GET', url: '/readyz' });
+  const { checks } = answer.json<{ checks: { name: string; problems: string[] }[] }>();
+  return checks.find(({ name }) => name === 'Base gas')?.problems;
+}
+
 describe('lanes', () => {
   it('settle 200 payments of 20 wallets at once: all credited, none lost, no nonce gap', async () => {
     const wallets = await Promise.all(Array.from({ length: 20 }, createWallet));
@@ -161,6 +170,41 @@ describe('lanes', () => {
     await expect.poll(readiness, { timeout: 10_000 }).toBe(503);
     aheadMs += 2_000;
     expect(await pay(await signPayment(wallet, gateway.payTo, 5_000_000n))).toBe(503);
+  });
+});
+
+describe('gas that gets low', () => {
+  /** A settlement reserves gas at twice the price; readiness wants a hundred at the price, and half a thousandth ETH. */
+  const settlements = (n: bigint) => async () => 300_000n * n * (await node.getGasPrice());
+  const ether = (inverse: bigint) => () => Promise.resolve(ETHER / inverse);
+
+  it.each([
+    ['at the price of the chain', undefined, settlements(150n), settlements(50n)],
+    ['at a price as low as that of Base', 10_000_000n, ether(1_900n), ether(2_100n)],
+  ])('%s closes readiness while payments still succeed', async (_, gasPrice, enough, low) => {
+    const wallet = await createWallet();
+    if (gasPrice !== undefined) {
+      faults.gasPrice = gasPrice;
+      await node.setNextBlockBaseFeePerGas({ baseFeePerGas: gasPrice / 2n });
+      // A price is believed for five seconds.
+      aheadMs += 10_000;
+    }
+    const leave = async (balance: () => Promise<bigint>) => {
+      const value = await balance();
+      for (const { address } of lanes) await node.setBalance({ address, value });
+    };
+    await leave(enough);
+    await expect.poll(gasProblems, { timeout: 10_000 }).toEqual([]);
+    expect(await readiness()).toBe(200);
+    await leave(low);
+    const complaints = lanes.map(
+      ({ address }) => `EVM_PRIVATE_KEY: ${address.toLowerCase()} needs gas on Base`,
+    );
+    await expect.poll(gasProblems, { timeout: 10_000 }).toEqual(complaints);
+    expect(await readiness()).toBe(503);
+    aheadMs += 2_000;
+    expect(await pay(await signPayment(wallet, gateway.payTo, 5_000_000n))).toBe(200);
+    expect(await readiness()).toBe(503);
   });
 });
 

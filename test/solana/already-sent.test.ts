@@ -7,6 +7,7 @@ import { startFacilitator, type TestFacilitator } from '../support/facilitator.t
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { waitUntilKnown } from '../support/settle-up.ts';
 import {
+  approveDelegate,
   fundedSolanaWallet,
   SOLANA_MAINNET,
   signSolanaPayment,
@@ -14,8 +15,14 @@ import {
   solanaUsdcBalance,
   startTestSolana,
 } from '../support/solana.ts';
-import { presentPayment, solanaCreditOf, solanaSettings } from '../support/solana-gateway.ts';
+import {
+  ownPaymentHeader,
+  presentPayment,
+  solanaCreditOf,
+  solanaSettings,
+} from '../support/solana-gateway.ts';
 import { newSvmKey } from '../support/svm-key.ts';
+import { newSigner, tokenAccountOf } from '../support/svm-transaction.ts';
 
 const FUNDS = 100_000_000n;
 const AMOUNT = 10_000_000n;
@@ -168,4 +175,17 @@ describe('a payment to another seller that somebody else has sent already', () =
     await shop.stop();
     await other.stop();
   });
+});
+
+it('a payment out of another’s token account, sent and its blockhash forgotten, is credited to the delegate', async () => {
+  const [owner, delegate] = await Promise.all([fundedSolanaWallet(chain, FUNDS), newSigner()]);
+  await approveDelegate(chain, owner, delegate, AMOUNT);
+  const source = tokenAccountOf(owner.address);
+  const fields = { app: embedded.app, chain, feePayer, svmPayTo: payTo };
+  const header = await ownPaymentHeader(fields, delegate, AMOUNT, { source });
+  expect((await presentPayment(stranger, header)).statusCode).toBe(200);
+  await chain.advanceSlots(PAST_BLOCKHASH_SLOTS);
+  expect((await presentPayment(embedded, header)).statusCode).toBe(200);
+  expect(await solanaCreditOf(embedded, delegate.address)).toEqual(CREDITED);
+  expect(await solanaCreditOf(embedded, owner.address)).toBeUndefined();
 });

@@ -355,4 +355,28 @@ describe('the fee payer', () => {
       await poor.stop();
     }
   });
+
+  it('that is about to run dry closes readiness while payments still succeed', async () => {
+    const poor = await startSolanaGateway();
+    try {
+      const payer = await fundedSolanaWallet(poor.chain, 100_000_000n);
+      const header = await solanaPaymentHeader(poor, payer, 10_000_000n);
+      const withBalance = (lamports: bigint) =>
+        poor.replica({
+          seams: { svmClient: client => ({ ...client, balance: () => Promise.resolve(lamports) }) },
+        });
+      // A hundredth of a SOL; the dry point is below a thousandth.
+      const enough = await withBalance(10_000_000n);
+      expect((await enough.app.inject('/readyz')).statusCode).toBe(200);
+      await enough.stop();
+      const low = await withBalance(9_999_999n);
+      const ready = await low.app.inject('/readyz');
+      expect([ready.statusCode, ready.json()]).toMatchObject([503, { status: 'not_ready' }]);
+      expect(ready.body).toContain(`SVM_PRIVATE_KEY: ${poor.feePayer} needs SOL`);
+      expect((await presentPayment(low, header)).statusCode).toBe(200);
+      await low.stop();
+    } finally {
+      await poor.stop();
+    }
+  });
 });

@@ -5,6 +5,7 @@ import { decodeBase64Json, encodeBase64Json } from '../../src/lib/base64.ts';
 import { sleep } from '../../src/lib/deadline.ts';
 import type { TestGateway } from '../support/gateway.ts';
 import {
+  approveDelegate,
   connectSolana,
   fundedSolanaWallet,
   SOLANA_MAINNET,
@@ -12,6 +13,7 @@ import {
   solanaUsdcBalance,
 } from '../support/solana.ts';
 import {
+  ownPaymentHeader,
   presentPayment,
   type SolanaGateway,
   solanaCreditOf,
@@ -19,7 +21,12 @@ import {
   solanaPaymentHeader,
   startSolanaGateway,
 } from '../support/solana-gateway.ts';
-import { buildTransaction, paymentInstructions } from '../support/svm-transaction.ts';
+import {
+  buildTransaction,
+  newSigner,
+  paymentInstructions,
+  tokenAccountOf,
+} from '../support/svm-transaction.ts';
 
 let gateway: SolanaGateway;
 
@@ -102,6 +109,37 @@ describe('a top-up on Solana', () => {
     });
     expect(await solanaUsdcBalance(gateway.chain, payer.address)).toBe(90_000_000n);
     expect(await solanaCreditOf(gateway, payer.address)).toEqual({ posted: '10000000000', transfers: 1 });
+  });
+});
+
+describe('a payment that a delegate signs', () => {
+  const payFor = (owner: KeyPairSigner, delegate: KeyPairSigner, amount: bigint) =>
+    ownPaymentHeader(gateway, delegate, amount, { source: tokenAccountOf(owner.address) });
+
+  it('takes the owner’s money and credits the delegate, who is the transfer’s authority', async () => {
+    const [owner, delegate] = await Promise.all([wallet(100n), newSigner()]);
+    await approveDelegate(gateway.chain, owner, delegate, 10_000_000n);
+    const answer = await presentPayment(gateway, await payFor(owner, delegate, 10_000_000n));
+    expect(answer.statusCode, answer.body).toBe(200);
+    expect(answer.json()).toMatchObject({ data: { walletAddress: delegate.address, amountCredited: 10 } });
+    expect(decodeBase64Json(String(answer.headers['payment-response']))).toMatchObject({
+      success: true,
+      payer: delegate.address,
+    });
+    expect(await solanaUsdcBalance(gateway.chain, owner.address)).toBe(90_000_000n);
+    expect(await solanaCreditOf(gateway, delegate.address)).toEqual({ posted: '10000000000', transfers: 1 });
+    expect(await solanaCreditOf(gateway, owner.address)).toBeUndefined();
+  });
+
+  it('is refused beyond the allowance, and without one', async () => {
+    const [owner, delegate, stranger] = await Promise.all([wallet(100n), newSigner(), newSigner()]);
+    await approveDelegate(gateway.chain, owner, delegate, 9_999_999n);
+    for (const signer of [delegate, stranger]) {
+      const answer = await presentPayment(gateway, await payFor(owner, signer, 10_000_000n));
+      expect(answer.statusCode, answer.body).toBe(400);
+      expect(await solanaCreditOf(gateway, signer.address)).toBeUndefined();
+    }
+    expect(await solanaUsdcBalance(gateway.chain, owner.address)).toBe(100_000_000n);
   });
 });
 

@@ -1,4 +1,4 @@
-import type { KeyPairSigner } from '@solana/kit';
+import type { Address, KeyPairSigner } from '@solana/kit';
 import type { PaymentRequirements } from '@x402/core/types';
 import { encodeBase64Json } from '../../src/lib/base64.ts';
 import type { LocalSolana, LocalSolanaOptions } from '../../src/local/solana-chain.ts';
@@ -51,7 +51,7 @@ export async function startSolanaGateway(
 
 /** The Solana entry of the top-up route's price list, at another amount. */
 export async function solanaOffer(
-  gateway: TestGateway,
+  gateway: Pick<TestGateway, 'app'>,
   amountBaseUnits: bigint,
 ): Promise<PaymentRequirements> {
   const answer = await gateway.app.inject({ method: 'POST', url: '/api/v1/x402/top-up' });
@@ -71,14 +71,17 @@ export async function solanaPaymentHeader(
   return encodeBase64Json(await signSolanaPayment(gateway.chain, wallet, offer));
 }
 
-/** A payment header over a transaction of the test's own making: with a blockhash that is seconds old, or of the old version. */
+/**
+ * A payment header over a transaction of the test's own making: with a blockhash that is seconds old, of the old
+ * version, or out of a token account that is not the wallet's own.
+ */
 export async function ownPaymentHeader(
-  gateway: SolanaGateway,
+  gateway: Pick<SolanaGateway, 'app' | 'chain' | 'feePayer' | 'svmPayTo'>,
   wallet: KeyPairSigner,
   amountBaseUnits: bigint,
-  options: { commitment?: 'processed' | 'confirmed'; version?: 'legacy' | 0 } = {},
+  options: { commitment?: 'processed' | 'confirmed'; version?: 'legacy' | 0; source?: Address } = {},
 ): Promise<string> {
-  const { commitment = 'confirmed', version = 0 } = options;
+  const { source, commitment = 'confirmed', version = 0 } = options;
   const offer = await solanaOffer(gateway, amountBaseUnits);
   const { value: latest } = await connectSolana(gateway.chain).getLatestBlockhash({ commitment }).send();
   const memo = String(offer.extra['memo']);
@@ -89,6 +92,7 @@ export async function ownPaymentHeader(
       payTo: gateway.svmPayTo,
       amount: amountBaseUnits,
       memo,
+      ...(source === undefined ? {} : { source }),
     }),
     blockhash: latest.blockhash,
     version,

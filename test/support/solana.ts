@@ -17,7 +17,7 @@ import {
   setTransactionMessageLifetimeUsingBlockhash,
   signTransactionMessageWithSigners,
 } from '@solana/kit';
-import { findAssociatedTokenPda, TOKEN_PROGRAM_ADDRESS } from '@solana-program/token';
+import { findAssociatedTokenPda, getApproveInstruction, TOKEN_PROGRAM_ADDRESS } from '@solana-program/token';
 import type { PaymentPayload, PaymentRequirements } from '@x402/core/types';
 import { USDC_MAINNET_ADDRESS } from '@x402/svm';
 import { ExactSvmScheme } from '@x402/svm/exact/client';
@@ -103,6 +103,20 @@ export async function signSolanaTransaction(
     wire: getBase64EncodedWireTransaction(signed),
     signature: getSignatureFromTransaction(signed),
   };
+}
+
+/** Lets the delegate move so many base units of the owner's test dollars. */
+export async function approveDelegate(
+  chain: LocalSolana,
+  owner: KeyPairSigner,
+  delegate: KeyPairSigner,
+  amount: bigint,
+): Promise<void> {
+  const source = await solanaTokenAccount(owner.address);
+  const allowance = getApproveInstruction({ source, delegate: delegate.address, owner, amount });
+  const { wire, signature } = await signSolanaTransaction(chain, owner, [allowance]);
+  await connectSolana(chain).sendTransaction(wire, { encoding: 'base64' }).send();
+  await chain.waitUntilConfirmed(signature);
 }
 
 /** What is wrong with the transaction: the innermost number that the client makes of the answer. */

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { readSettleAnswer, readSupported } from '../../../src/facilitators/facilitator-answers.ts';
 import { createFacilitatorRegistry } from '../../../src/facilitators/registry.ts';
 import type { Doubt, FacilitatorStore, StoredFacilitator } from '../../../src/ports/facilitator-store.ts';
+import type { Log } from '../../../src/ports/log.ts';
 import type { ExactPayment } from '../../../src/ports/payment.ts';
 
 const NAME = 'https://facilitator.example.com';
@@ -25,9 +26,14 @@ function createFixture() {
     distrust: () => Promise.resolve(true),
     trust: () => Promise.resolve(true),
   };
-  const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+  const errors: [fields: object, message: string][] = [];
+  const log: Log = {
+    info: () => undefined,
+    warn: () => undefined,
+    error: (fields, message) => void errors.push([fields, message]),
+  };
   const open = () => createFacilitatorRegistry({ store, clock: { nowMs: () => now.ms }, log });
-  return { now, rows, doubts, open };
+  return { now, rows, doubts, errors, open };
 }
 
 describe('what is remembered of facilitators', () => {
@@ -59,6 +65,15 @@ describe('what is remembered of facilitators', () => {
     rows.clear();
     await registry.refresh();
     expect(registry.distrustOf(NAME)).toBeUndefined();
+  });
+
+  it('rings the alarm once when one is taken out for a lie, and says which', async () => {
+    const { errors, open } = createFixture();
+    const registry = open();
+    const mark = { paymentId: 'payment', reason: 'expired' };
+    await registry.distrust(NAME, mark);
+    expect(errors).toEqual([[{ facilitator: NAME, ...mark }, expect.stringMatching(/^ALARM: /)]]);
+    expect(registry.distrustOf(NAME)).toMatchObject(mark);
   });
 });
 
