@@ -24,6 +24,8 @@ export interface RemoteFacilitatorOptions {
   clock: Clock;
   /** Longest time of a settle call, which usually waits for the transaction. */
   settleTimeoutMs: number;
+  /** Longest time of a call to verify, or for what it supports. */
+  askTimeoutMs: number;
 }
 
 /** A facilitator behind a URL. Its name is the URL. */
@@ -31,9 +33,6 @@ export interface RemoteFacilitator extends Facilitator {
   /** Asks what it supports and remembers the answer. @returns the problem when it could not be asked */
   learn(): Promise<string | undefined>;
 }
-
-const VERIFY_TIMEOUT_MS = 10_000;
-const SUPPORTED_TIMEOUT_MS = 10_000;
 
 const SIGNATURE_REFUSALS: ReadonlySet<string> = new Set([
   'invalid_exact_evm_signature',
@@ -107,9 +106,11 @@ export function createRemoteFacilitator(options: RemoteFacilitatorOptions): Remo
   async function verify(payment: ExactPayment): Promise<VerifyResult> {
     const refusal = checks.checkTerms(payment);
     if (refusal) return refusal;
-    const response = await call('verify', VERIFY_TIMEOUT_MS, requestFor(payment)).catch((error: unknown) => {
-      throw unavailable('the facilitator', error);
-    });
+    const response = await call('verify', options.askTimeoutMs, requestFor(payment)).catch(
+      (error: unknown) => {
+        throw unavailable('the facilitator', error);
+      },
+    );
     const answer = readVerifyAnswer(response.body);
     if (!answer) {
       throw unavailable('the facilitator', new Error(`verify: HTTP ${response.status} without a verdict`));
@@ -181,7 +182,7 @@ export function createRemoteFacilitator(options: RemoteFacilitatorOptions): Remo
     transactionsOf: () => Promise.resolve({ all: [], live: [] }),
     async learn() {
       try {
-        const response = await call('supported', SUPPORTED_TIMEOUT_MS);
+        const response = await call('supported', options.askTimeoutMs);
         const supported = response.status === 200 ? readSupported(response.body) : undefined;
         if (!supported) return `HTTP ${response.status} without a list of payment kinds`;
         await registry.saveSupported(name, supported);

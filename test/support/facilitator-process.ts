@@ -156,15 +156,23 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const call = toPlanned(JSON.parse(await readBody(request)) as Call);
   if (path === '/verify') {
     counts.verify += 1;
-    const result = await honest.verify(call.paymentPayload, call.paymentRequirements);
-    if (lastVerified.has(call.payment)) await untilClosed(call.payment, response);
-    send(response, 200, result);
+    await verify(call, response);
   } else if (path === '/settle') {
     counts.settle += 1;
     counts.settles[call.payment] = (counts.settles[call.payment] ?? 0) + 1;
     if (holding) await untilReleased(call.payment);
     await settle(call, response);
   } else send(response, 404, { error: 'not found' });
+}
+
+async function verify(call: Planned, response: ServerResponse): Promise<void> {
+  if (call.fault === 'verify-error') return send(response, 500, { error: 'internal' });
+  if (call.fault === 'verify-unknown-code')
+    return send(response, 200, { isValid: false, invalidReason: 'the_moon_is_full' });
+  if (call.fault === 'verify-slow') await sleep(SLOW_MS);
+  const result = await honest.verify(call.paymentPayload, call.paymentRequirements);
+  if (lastVerified.has(call.payment)) await untilClosed(call.payment, response);
+  send(response, 200, result);
 }
 
 /** Nobody hears that its payment is good before there is nobody to settle it. */
