@@ -3,7 +3,12 @@ import { GatewayError, unavailable } from '../lib/errors.ts';
 import type { Facilitator, PaymentChecks, SettleResult, VerifyResult } from '../ports/facilitator.ts';
 import type { ExactPayment } from '../ports/payment.ts';
 import { createBreaker } from './breaker.ts';
-import { readSettleAnswer, readSupported, readVerifyAnswer } from './facilitator-answers.ts';
+import {
+  hintsAtSettlement,
+  readSettleAnswer,
+  readSupported,
+  readVerifyAnswer,
+} from './facilitator-answers.ts';
 import {
   callFacilitator,
   type FacilitatorAddress,
@@ -39,7 +44,7 @@ const SIGNATURE_REFUSALS: ReadonlySet<string> = new Set([
   'invalid_permit2_signature',
 ]);
 
-/** Statuses with which a server says that it did not act on the request. */
+/** Statuses with which a server says that it did not act on the request, believed as `reason-codes.ts` says. */
 const NOT_ACTED_ON: ReadonlySet<number> = new Set([401, 403, 429]);
 
 /**
@@ -156,7 +161,7 @@ export function createRemoteFacilitator(options: RemoteFacilitatorOptions): Remo
     const answer = readSettleAnswer(body, payment, networkOf(payment).alias);
     if (!answer) {
       const message = `settle: HTTP ${status} without a result`;
-      return NOT_ACTED_ON.has(status)
+      return NOT_ACTED_ON.has(status) && !hintsAtSettlement(body)
         ? { kind: 'not_submitted', reason: 'facilitator_unreachable', message }
         : { kind: 'unknown', message };
     }

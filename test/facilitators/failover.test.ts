@@ -14,6 +14,8 @@ let first: TestFacilitator;
 let second: TestFacilitator;
 /** Both facilitators, in this order. */
 let remote: TestGateway;
+/** The first of them, then the embedded one. */
+let mixed: TestGateway;
 
 beforeAll(async () => {
   [first, second] = await Promise.all([startFacilitator(), startFacilitator()]);
@@ -21,10 +23,12 @@ beforeAll(async () => {
     seams,
     settings: { FACILITATORS: `${first.url},${second.url}`, EVM_PRIVATE_KEY: '' },
   });
+  mixed = await startGateway({ seams, settings: { FACILITATORS: `${first.url},embedded` } });
 });
 
 afterAll(async () => {
   await remote.stop();
+  await mixed.stop();
   await Promise.all([first.stop(), second.stop()]);
 });
 
@@ -69,6 +73,36 @@ describe('a facilitator that can not tell whether a payment is good', () => {
         sent: 0,
         moved: 1,
       });
+    },
+  );
+});
+
+describe('a status that says that nothing was done', () => {
+  it.each<FacilitatorFault>(['settle-401', 'settle-403', 'settle-429'])(
+    'lets the next facilitator settle, once: %s',
+    async fault => {
+      const payment = await newPayment(mixed, fault);
+      const answer = await presentPayment(mixed, paymentHeader(payment));
+      expect(answer.statusCode, answer.body).toBe(200);
+      expect(await settlesAsked(payment)).toBe(1);
+      expect(await outcomeOf(mixed, payment)).toEqual({
+        state: 'credited',
+        facilitator: 'embedded',
+        credits: 1,
+        sent: 1,
+        moved: 1,
+      });
+    },
+  );
+
+  it.each<FacilitatorFault>(['sent-401', 'sent-403', 'sent-429'])(
+    'is not believed of an answer that names a transaction, and nobody else is asked: %s',
+    async fault => {
+      const payment = await newPayment(mixed, fault);
+      await presentPayment(mixed, paymentHeader(payment));
+      await expect
+        .poll(() => outcomeOf(mixed, payment), { timeout: 15_000 })
+        .toEqual({ state: 'credited', facilitator: first.url, credits: 1, sent: 0, moved: 1 });
     },
   );
 });

@@ -119,8 +119,29 @@ async function settle(call: Planned, response: ServerResponse): Promise<void> {
     case 'refuses':
       send(response, 200, failure('invalid_payment_requirements'));
       return;
+    case 'settle-401':
+    case 'settle-403':
+    case 'settle-429':
+    case 'sent-401':
+    case 'sent-403':
+    case 'sent-429':
+      await answerWithoutResult(call, response);
+      return;
     default:
       send(response, 200, await run());
+  }
+}
+
+/** As servers in front of a facilitator do, which know nothing of its results. */
+async function answerWithoutResult(call: Planned, response: ServerResponse): Promise<void> {
+  const status = Number(call.fault.slice(-3));
+  if (call.fault.startsWith('sent-')) {
+    const { transaction } = await runHonestly(call);
+    send(response, status, { error: 'one call too many', transaction });
+  } else if (status === 403) {
+    response.writeHead(status, { 'content-type': 'text/html' }).end('<h1>Forbidden</h1>');
+  } else {
+    send(response, status, { error: 'not now', transaction: '' });
   }
 }
 

@@ -29,8 +29,9 @@ const payment: ExactPayment = {
   },
 };
 
-/** Methods that answer 500, those that begin to answer and never end, and how often each was called. */
+/** Methods that answer 500 or 429, those that begin to answer and never end, and how often each was called. */
 const broken = new Set<string>();
+const limited = new Set<string>();
 const endless = new Set<string>();
 const calls: Record<string, number> = {};
 const ANSWERS: Record<string, unknown> = {
@@ -43,7 +44,7 @@ const server = createServer((request, response) => {
   const path = request.url ?? '';
   calls[path] = (calls[path] ?? 0) + 1;
   request.resume().on('end', () => {
-    response.statusCode = broken.has(path) ? 500 : 200;
+    response.statusCode = broken.has(path) ? 500 : limited.has(path) ? 429 : 200;
     if (endless.has(path)) response.write('{');
     else response.end(JSON.stringify(ANSWERS[path]));
   });
@@ -113,4 +114,14 @@ it('an answer to verify or supported that does not end is given up', async () =>
     cause: { message: 'verify: TimeoutError' },
   });
   expect(await facilitator.learn()).toBe('supported: TimeoutError');
+});
+
+it('a result that comes with a status of refusal is followed up, and is no claim of success', async () => {
+  broken.clear();
+  limited.add('/settle');
+  expect(await newRemote(2_000).settle('payment', payment)).toEqual({
+    kind: 'submitted',
+    transaction: `0x${'ab'.repeat(32)}`,
+    reported: true,
+  });
 });
