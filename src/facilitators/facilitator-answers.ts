@@ -83,6 +83,20 @@ export function readSettleAnswer(
   };
 }
 
+/** Text that could be a transaction's name, of either kind of chain, in whatever field of whatever answer. */
+const LIKE_TRANSACTION = /0x[0-9a-f]{64}|[1-9A-HJ-NP-Za-km-z]{64}/i;
+
+/**
+ * Whether an answer that is no readable result may tell of a settlement all the same: it has a field of one, or a text like
+ * the name of a transaction.
+ * @param body parsed JSON; undefined when it was none
+ */
+export function hintsAtSettlement(body: unknown): boolean {
+  const { success, transaction } = asObject(body) ?? {};
+  if (success !== undefined || (transaction ?? '') !== '') return true;
+  return body !== undefined && LIKE_TRANSACTION.test(JSON.stringify(body));
+}
+
 function canonicalTransaction(value: unknown, kind: ExactPayment['kind']): string | undefined {
   if (typeof value !== 'string') return undefined;
   if (kind === 'solana') return isSvmSignature(value) ? value : undefined;

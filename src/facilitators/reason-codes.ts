@@ -5,6 +5,9 @@
  *
  * The codes are those of the x402 specifications (versions 1 and 2), of `x402` 1.2.0 and of `@x402/core`,
  * `@x402/evm` and `@x402/svm` 2.27.0. A code that is not listed is `unknown`.
+ *
+ * One more thing proves that a settle call sent nothing, and it has no code: the status 401, 403 or 429 without a result. An
+ * answer with that status that is a result is judged by its code, and one that only names a transaction is unknown.
  */
 
 /**

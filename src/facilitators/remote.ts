@@ -3,7 +3,12 @@ import { GatewayError, unavailable } from '../lib/errors.ts';
 import type { Facilitator, PaymentChecks, SettleResult, VerifyResult } from '../ports/facilitator.ts';
 import type { ExactPayment } from '../ports/payment.ts';
 import { createBreaker } from './breaker.ts';
-import { readSettleAnswer, readSupported, readVerifyAnswer } from './facilitator-answers.ts';
+import {
+  hintsAtSettlement,
+  readSettleAnswer,
+  readSupported,
+  readVerifyAnswer,
+} from './facilitator-answers.ts';
 import {
   callFacilitator,
   type FacilitatorAddress,
@@ -24,6 +29,8 @@ export interface RemoteFacilitatorOptions {
   clock: Clock;
   /** Longest time of a settle call, which usually waits for the transaction. */
   settleTimeoutMs: number;
+  /** Longest time of a call to verify, or for what it supports. */
+  askTimeoutMs: number;
 }
 
 /** A facilitator behind a URL. Its name is the URL. */
@@ -32,15 +39,12 @@ export interface RemoteFacilitator extends Facilitator {
   learn(): Promise<string | undefined>;
 }
 
-const VERIFY_TIMEOUT_MS = 10_000;
-const SUPPORTED_TIMEOUT_MS = 10_000;
-
 const SIGNATURE_REFUSALS: ReadonlySet<string> = new Set([
   'invalid_exact_evm_signature',
   'invalid_permit2_signature',
 ]);
 
-/** Statuses with which a server says that it did not act on the request. */
+/** Statuses with which a server says that it did not act on the request, believed as `reason-codes.ts` says. */
 const NOT_ACTED_ON: ReadonlySet<number> = new Set([401, 403, 429]);
 
 /**
@@ -107,9 +111,11 @@ export function createRemoteFacilitator(options: RemoteFacilitatorOptions): Remo
   async function verify(payment: ExactPayment): Promise<VerifyResult> {
     const refusal = checks.checkTerms(payment);
     if (refusal) return refusal;
-    const response = await call('verify', VERIFY_TIMEOUT_MS, requestFor(payment)).catch((error: unknown) => {
-      throw unavailable('the facilitator', error);
-    });
+    const response = await call('verify', options.askTimeoutMs, requestFor(payment)).catch(
+      (error: unknown) => {
+        throw unavailable('the facilitator', error);
+      },
+    );
     const answer = readVerifyAnswer(response.body);
     if (!answer) {
       throw unavailable('the facilitator', new Error(`verify: HTTP ${response.status} without a verdict`));
@@ -155,7 +161,7 @@ export function createRemoteFacilitator(options: RemoteFacilitatorOptions): Remo
     const answer = readSettleAnswer(body, payment, networkOf(payment).alias);
     if (!answer) {
       const message = `settle: HTTP ${status} without a result`;
-      return NOT_ACTED_ON.has(status)
+      return NOT_ACTED_ON.has(status) && !hintsAtSettlement(body)
         ? { kind: 'not_submitted', reason: 'facilitator_unreachable', message }
         : { kind: 'unknown', message };
     }
@@ -181,7 +187,7 @@ export function createRemoteFacilitator(options: RemoteFacilitatorOptions): Remo
     transactionsOf: () => Promise.resolve({ all: [], live: [] }),
     async learn() {
       try {
-        const response = await call('supported', SUPPORTED_TIMEOUT_MS);
+        const response = await call('supported', options.askTimeoutMs);
         const supported = response.status === 200 ? readSupported(response.body) : undefined;
         if (!supported) return `HTTP ${response.status} without a list of payment kinds`;
         await registry.saveSupported(name, supported);

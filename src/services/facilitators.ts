@@ -16,6 +16,8 @@ import type { Seams } from './seams.ts';
 
 /** Below the caller's own patience, so that the chain is looked at before the answer is given. */
 const SETTLE_TIMEOUT_MS = 15_000;
+/** For calls that only ask. */
+const ASK_TIMEOUT_MS = 10_000;
 const REFRESH_EVERY_MS = 5_000;
 const LEARN_EVERY_MS = 60_000;
 /** Nothing is offered on Solana for one that was never heard of, so it is asked again soon, and then in growing pauses. */
@@ -68,6 +70,7 @@ export function createFacilitatorParts(
       publicOrigin: config.publicOrigin,
       clock,
       settleTimeoutMs: seams.settleTimeoutMs ?? SETTLE_TIMEOUT_MS,
+      askTimeoutMs: seams.facilitatorAskTimeoutMs ?? ASK_TIMEOUT_MS,
     });
     byNetwork.set(network.network, remote);
     return remote;

@@ -21,6 +21,8 @@ export interface Seams {
   settleWaitMs?: number;
   /** Longest time of a settle call to a remote facilitator. */
   settleTimeoutMs?: number;
+  /** Longest time of the other calls to it. */
+  facilitatorAskTimeoutMs?: number;
   /** How long a facilitator's word is believed while the chain shows nothing. */
   doubtAfterMs?: number;
   reconcileEveryMs?: number;

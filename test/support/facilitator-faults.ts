@@ -29,7 +29,25 @@ export const FACILITATOR_FAULTS = [
   'refuses',
 ] as const;
 
-export type FacilitatorFault = (typeof FACILITATOR_FAULTS)[number];
+/** More of them, which no schedule and no matrix draws. */
+export const ANSWER_FAULTS = [
+  /** Answers 500 to verify. */
+  'verify-error',
+  /** Answers verify long after the caller has given up. */
+  'verify-slow',
+  /** Refuses to verify with a code that nobody has heard of. */
+  'verify-unknown-code',
+  /** Answer settle with this status and a page or an object that is no result, and send nothing. */
+  'settle-401',
+  'settle-403',
+  'settle-429',
+  /** Settle, then answer with this status and an object that is no result and names the transaction. */
+  'sent-401',
+  'sent-403',
+  'sent-429',
+] as const;
+
+export type FacilitatorFault = (typeof FACILITATOR_FAULTS)[number] | (typeof ANSWER_FAULTS)[number];
 
 /** Faults with which the stub itself never moves the money, however often it is asked. */
 export const NEVER_SENT: readonly FacilitatorFault[] = [

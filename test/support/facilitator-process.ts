@@ -119,8 +119,29 @@ async function settle(call: Planned, response: ServerResponse): Promise<void> {
     case 'refuses':
       send(response, 200, failure('invalid_payment_requirements'));
       return;
+    case 'settle-401':
+    case 'settle-403':
+    case 'settle-429':
+    case 'sent-401':
+    case 'sent-403':
+    case 'sent-429':
+      await answerWithoutResult(call, response);
+      return;
     default:
       send(response, 200, await run());
+  }
+}
+
+/** As servers in front of a facilitator do, which know nothing of its results. */
+async function answerWithoutResult(call: Planned, response: ServerResponse): Promise<void> {
+  const status = Number(call.fault.slice(-3));
+  if (call.fault.startsWith('sent-')) {
+    const { transaction } = await runHonestly(call);
+    send(response, status, { error: 'one call too many', transaction });
+  } else if (status === 403) {
+    response.writeHead(status, { 'content-type': 'text/html' }).end('<h1>Forbidden</h1>');
+  } else {
+    send(response, status, { error: 'not now', transaction: '' });
   }
 }
 
@@ -156,15 +177,23 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const call = toPlanned(JSON.parse(await readBody(request)) as Call);
   if (path === '/verify') {
     counts.verify += 1;
-    const result = await honest.verify(call.paymentPayload, call.paymentRequirements);
-    if (lastVerified.has(call.payment)) await untilClosed(call.payment, response);
-    send(response, 200, result);
+    await verify(call, response);
   } else if (path === '/settle') {
     counts.settle += 1;
     counts.settles[call.payment] = (counts.settles[call.payment] ?? 0) + 1;
     if (holding) await untilReleased(call.payment);
     await settle(call, response);
   } else send(response, 404, { error: 'not found' });
+}
+
+async function verify(call: Planned, response: ServerResponse): Promise<void> {
+  if (call.fault === 'verify-error') return send(response, 500, { error: 'internal' });
+  if (call.fault === 'verify-unknown-code')
+    return send(response, 200, { isValid: false, invalidReason: 'the_moon_is_full' });
+  if (call.fault === 'verify-slow') await sleep(SLOW_MS);
+  const result = await honest.verify(call.paymentPayload, call.paymentRequirements);
+  if (lastVerified.has(call.payment)) await untilClosed(call.payment, response);
+  send(response, 200, result);
 }
 
 /** Nobody hears that its payment is good before there is nobody to settle it. */

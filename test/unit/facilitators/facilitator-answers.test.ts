@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readSettleAnswer } from '../../../src/facilitators/facilitator-answers.ts';
+import { hintsAtSettlement, readSettleAnswer } from '../../../src/facilitators/facilitator-answers.ts';
 import { encodeBase58 } from '../../../src/lib/svm-address.ts';
 import type { ExactPayment } from '../../../src/ports/payment.ts';
 
@@ -38,5 +38,33 @@ describe('the transaction that a settle answer names', () => {
   it('is a hash in lower case on EVM networks', () => {
     expect(named(onBase, `0x${'AB'.repeat(32)}`)).toBe(`0x${'ab'.repeat(32)}`);
     expect(named(onBase, `0x${'ab'.repeat(31)}`)).toBeUndefined();
+  });
+});
+
+describe('an answer to a settle call that is no result', () => {
+  const hash = `0x${'ab'.repeat(32)}`;
+
+  it.each([
+    undefined,
+    null,
+    'slow down',
+    {},
+    { error: 'unauthorized', transaction: '' },
+    { error: 'no transaction', transaction: null },
+    { error: { code: 'rate_limited', requestId: `0x${'ab'.repeat(16)}` } },
+  ])('tells nothing of a settlement: %j', body => {
+    expect(hintsAtSettlement(body)).toBe(false);
+  });
+
+  it.each([
+    { transaction: hash },
+    { error: 'unauthorized', transaction: 'on its way' },
+    { error: 'rate limited', txHash: hash },
+    { error: `too many calls after ${hash}` },
+    [{ signature: encodeBase58(new Uint8Array(64).fill(7)) }],
+    { success: 'true' },
+    { success: true, network: 'another network' },
+  ])('may tell of one: %j', body => {
+    expect(hintsAtSettlement(body)).toBe(true);
   });
 });

@@ -29,8 +29,10 @@ const payment: ExactPayment = {
   },
 };
 
-/** Methods that answer 500, and how often each was called. */
+/** Methods that answer 500 or 429, those that begin to answer and never end, and how often each was called. */
 const broken = new Set<string>();
+const limited = new Set<string>();
+const endless = new Set<string>();
 const calls: Record<string, number> = {};
 const ANSWERS: Record<string, unknown> = {
   '/verify': { isValid: true },
@@ -42,16 +44,23 @@ const server = createServer((request, response) => {
   const path = request.url ?? '';
   calls[path] = (calls[path] ?? 0) + 1;
   request.resume().on('end', () => {
-    response.statusCode = broken.has(path) ? 500 : 200;
-    response.end(JSON.stringify(ANSWERS[path]));
+    response.statusCode = broken.has(path) ? 500 : limited.has(path) ? 429 : 200;
+    if (endless.has(path)) response.write('{');
+    else response.end(JSON.stringify(ANSWERS[path]));
   });
 });
-
-let facilitator: RemoteFacilitator;
 
 beforeAll(async () => {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
+});
+
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+function newRemote(askTimeoutMs: number): RemoteFacilitator {
   const clock = { nowMs: () => 0 };
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const store = {
@@ -61,7 +70,7 @@ beforeAll(async () => {
     distrust: () => Promise.resolve(true),
     trust: () => Promise.resolve(true),
   };
-  facilitator = createRemoteFacilitator({
+  return createRemoteFacilitator({
     address: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, headers: {} },
     networks: [{ network: NETWORK, alias: 'base', maxTimeoutSeconds: 300 }],
     checks: { verifySignature: () => Promise.resolve(true), checkTerms: () => undefined },
@@ -69,15 +78,12 @@ beforeAll(async () => {
     publicOrigin: 'https://pay.example.com',
     clock,
     settleTimeoutMs: 2_000,
+    askTimeoutMs,
   });
-});
-
-afterAll(() => {
-  server.closeAllConnections();
-  server.close();
-});
+}
 
 it('each method of a facilitator has a breaker of its own', async () => {
+  const facilitator = newRemote(2_000);
   broken.add('/verify');
   for (let call = 0; call <= FAILURES_TO_OPEN; call += 1) {
     await expect(facilitator.verify(payment)).rejects.toMatchObject({ code: 'unavailable' });
@@ -97,4 +103,25 @@ it('each method of a facilitator has a breaker of its own', async () => {
   expect(await facilitator.settle('payment', payment)).toMatchObject({ kind: 'not_submitted' });
   await expect(facilitator.checkCapacity(NETWORK)).rejects.toMatchObject({ code: 'unavailable' });
   expect([await facilitator.learn(), calls['/settle']]).toEqual([undefined, FAILURES_TO_OPEN + 1]);
+});
+
+it('an answer to verify or supported that does not end is given up', async () => {
+  const facilitator = newRemote(100);
+  broken.clear();
+  for (const path of ['/verify', '/supported']) endless.add(path);
+  await expect(facilitator.verify(payment)).rejects.toMatchObject({
+    code: 'unavailable',
+    cause: { message: 'verify: TimeoutError' },
+  });
+  expect(await facilitator.learn()).toBe('supported: TimeoutError');
+});
+
+it('a result that comes with a status of refusal is followed up, and is no claim of success', async () => {
+  broken.clear();
+  limited.add('/settle');
+  expect(await newRemote(2_000).settle('payment', payment)).toEqual({
+    kind: 'submitted',
+    transaction: `0x${'ab'.repeat(32)}`,
+    reported: true,
+  });
 });
