@@ -163,18 +163,19 @@ async function killFirst(lane: CrashLane, point: CrashPoint, run: Run): Promise<
   const there = new Set<CellPayment>();
   // With a second death every payment has to be at the first point, for that one to mean anything.
   const due = new Set(point.again ? payments : run.due);
-  for (const payment of payments) {
-    void (async () => {
-      // On a busy machine some are told to come back, or to wait, before they get to the point. So they come back.
-      for (let status: number | undefined = 0; status !== undefined; ) {
-        status = await gateway.present(payment.header);
-        if (status === 200 || !due.has(payment)) answered.add(payment);
-        if (answered.has(payment)) return;
-        await sleep(PRESENT_AGAIN_MS);
-        if (there.has(payment)) return;
+  // On a busy machine some are told to come back, or to wait, before they get to the point. So they come back.
+  const presentUntilThere = async (payment: CellPayment) => {
+    while (!there.has(payment)) {
+      const status = await gateway.present(payment.header);
+      if (status === undefined) return;
+      if (status === 200 || !due.has(payment)) {
+        answered.add(payment);
+        return;
       }
-    })();
-  }
+      await sleep(PRESENT_AGAIN_MS);
+    }
+  };
+  for (const payment of payments) void presentUntilThere(payment);
   if (point.comesBack === 'first' && isAlone(run.deployment)) await letComeBack(lane, run);
   const reached = await untilAll(payments, async () => {
     const now = await whoIsThere(lane, point, { ...run, gateway });
