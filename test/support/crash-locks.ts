@@ -23,9 +23,14 @@ export async function countBlocked(lock: Client, statement: string): Promise<num
  * The server goes on with the statement of a client that is gone. Half of them are ended, so that they have changed nothing;
  * the others come to their end after the death of the process that asked for it.
  */
-export async function endHalf(lock: Client, statement: string): Promise<void> {
+export const endHalf = (lock: Client, statement: string): Promise<void> => endBlocked(lock, statement, 2);
+
+/** As if the process had died before it sent any of them. */
+export const endAll = (lock: Client, statement: string): Promise<void> => endBlocked(lock, statement, 1);
+
+async function endBlocked(lock: Client, statement: string, every: number): Promise<void> {
   const { rows } = await lock.query<{ pid: number }>(`SELECT pid ${blocked(statement)} ORDER BY pid`);
-  const ended = rows.filter((_, index) => index % 2 === 0).map(({ pid }) => pid);
+  const ended = rows.filter((_, index) => index % every === 0).map(({ pid }) => pid);
   await lock.query('SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid', [ended]);
   while ((await countBlocked(lock, statement)) > rows.length - ended.length) await sleep(POLL_MS);
   await lock.query('COMMIT');

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type Pool } from 'pg';
 import { countBlocked, endHalf } from './crash-locks.ts';
-import { type CrashPoint, staysUnpaid } from './crash-matrix.ts';
+import { staysUnpaid } from './crash-matrix.ts';
+import type { CrashPoint } from './crash-points.ts';
 import type { CellPayment, CrashLane, Run } from './crash-run.ts';
 import { startGatewayProcess } from './gateway-process.ts';
 import type { OwnChains } from './own-chains.ts';
@@ -91,7 +92,7 @@ async function nudge(sql: Pick<Pool | Client, 'query'>): Promise<void> {
   await sql.query('UPDATE cell_0.payment SET due_at = now() WHERE final_at IS NULL');
 }
 
-async function until(isTrue: () => Promise<boolean>): Promise<void> {
+export async function until(isTrue: () => Promise<boolean>): Promise<void> {
   const deadlineMs = performance.now() + TIMEOUT_MS;
   while (!(await isTrue())) {
     if (performance.now() > deadlineMs) throw new Error('it was not reached in time');

@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type Pool } from 'pg';
+import { killInFailure } from './crash-failure.ts';
 import { countBlocked, endHalf } from './crash-locks.ts';
-import { type Cell, type CrashPoint, type Deployment, type Member, staysUnpaid } from './crash-matrix.ts';
+import { type Cell, type Deployment, type Member, staysUnpaid } from './crash-matrix.ts';
+import { type CrashPoint, whyUnreachable } from './crash-points.ts';
 import { killInReversal, REVERSAL_TIMES, waitUntilBack } from './crash-reversal.ts';
 import { startFacilitator, type TestFacilitator } from './facilitator.ts';
 import { startGateway, type TestGateway } from './gateway.ts';
@@ -31,7 +33,9 @@ export type CellPayment = TestPayment & Cell;
 
 /** What a run has shown. */
 export interface CrashResult {
-  /** Payments that were at the point when the process was killed. */
+  /** Payments that were at the point when the first process was killed. */
+  first: CellPayment[];
+  /** Payments that were at the last point when the process was killed: the second one, where there is one. */
   reached: CellPayment[];
   /** Those that the next process did not find, because they were never stored. */
   unstored: CellPayment[];
@@ -56,8 +60,6 @@ const RECONCILE_EVERY_MS = 150;
 const REACH_TIMEOUT_MS = 60_000;
 const CLOSE_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
-/** Each holds a connection of the gateway's twenty. */
-const MAX_BLOCKED = 12;
 
 export async function startCrashLane(): Promise<CrashLane> {
   const chains = await startOwnChains();
@@ -90,12 +92,13 @@ export async function runCrash(
   });
   const sql = new Client({ connectionString: prepared.database.databaseUrl });
   await sql.connect();
-  const cells = point.at === 'after-claim' ? deployment.cells.slice(0, MAX_BLOCKED) : deployment.cells;
-  const payments = await Promise.all(cells.map(cell => signCell(lane, prepared, cell)));
+  const payments = await Promise.all(deployment.cells.map(cell => signCell(lane, prepared, cell)));
+  const due = payments.filter(payment => whyUnreachable(point, payment, deployment) === undefined);
+  const run: Run = { env: prepared.env, sql, payments, due, deployment };
   try {
-    const kill = point.isReversal ? killInReversal : killFirst;
-    const reached = await kill(lane, point, { env: prepared.env, sql, payments, deployment });
-    if (point.again) await killInReconciler(lane, prepared.env, point.again);
+    const kill = point.isReversal ? killInReversal : point.isFailure ? killInFailure : killFirst;
+    const first = await kill(lane, point, run);
+    const reached = point.again ? await killInReconciler(lane, point.again, point.comesBack, run) : first;
     const left = await readPayments(sql);
     await stub.open();
     const gateway = await startGateway({
@@ -110,7 +113,7 @@ export async function runCrash(
     });
     try {
       if (point.isReversal) await waitUntilBack(chains, gateway.sql, payments);
-      return { reached, left, ...(await finish(lane, gateway, payments)) };
+      return { first, reached, left, ...(await finish(lane, gateway, payments)) };
     } finally {
       await gateway.stop();
     }
@@ -138,6 +141,8 @@ export interface Run {
   env: Record<string, string>;
   sql: Client;
   payments: readonly CellPayment[];
+  /** Those that come to the last point. */
+  due: readonly CellPayment[];
   deployment: Deployment;
 }
 
@@ -155,12 +160,27 @@ async function killFirst(lane: CrashLane, point: CrashPoint, run: Run): Promise<
   if (point.at === 'during-settle') await lane.stub.hold();
   if (point.at === 'after-claim') await sql.query(LOCK_PAYMENTS);
   const answered = new Set<CellPayment>();
-  for (const payment of payments) {
-    void gateway.present(payment.header).then(status => status !== undefined && answered.add(payment));
-  }
+  const there = new Set<CellPayment>();
+  // With a second death every payment has to be at the first point, for that one to mean anything.
+  const due = new Set(point.again ? payments : run.due);
+  // On a busy machine some are told to come back, or to wait, before they get to the point. So they come back.
+  const presentUntilThere = async (payment: CellPayment) => {
+    while (!there.has(payment)) {
+      const status = await gateway.present(payment.header);
+      if (status === undefined) return;
+      if (status === 200 || !due.has(payment)) {
+        answered.add(payment);
+        return;
+      }
+      await sleep(PRESENT_AGAIN_MS);
+    }
+  };
+  for (const payment of payments) void presentUntilThere(payment);
+  if (point.comesBack === 'first' && isAlone(run.deployment)) await letComeBack(lane, run);
   const reached = await untilAll(payments, async () => {
-    const there = await whoIsThere(lane, point, { ...run, gateway });
-    return { there, over: payments.filter(payment => answered.has(payment) || there.includes(payment)) };
+    const now = await whoIsThere(lane, point, { ...run, gateway });
+    for (const payment of now) there.add(payment);
+    return { there: now, over: payments.filter(payment => answered.has(payment) || now.includes(payment)) };
   });
   await gateway.kill();
   if (point.at === 'after-claim') await endHalf(sql, 'open_payment');
@@ -176,9 +196,12 @@ async function whoIsThere(
 ): Promise<CellPayment[]> {
   if (at === 'after-claim') {
     // They share statements, so some wait for the lock in one, and others in the process for their statement.
-    const { rowCount } = await sql.query('SELECT FROM directory.payment_claim');
+    const { rows } = await sql.query<{ identity: string }>(
+      `SELECT c.identity FROM directory.payment_claim c
+       WHERE NOT EXISTS (SELECT FROM cell_0.payment p WHERE p.payment_id = c.payment_id)`,
+    );
     const isLocked = (await countBlocked(sql, 'open_payment')) > 0;
-    return isLocked && (rowCount ?? 0) >= payments.length ? [...payments] : [];
+    return isLocked ? payments.filter(({ key }) => rows.some(({ identity }) => identity.endsWith(key))) : [];
   }
   if (at === 'during-settle') {
     const { held } = await stub.counts();
@@ -191,9 +214,25 @@ async function whoIsThere(
       return found?.state === 'pending' && (at === 'while-pending' || found.reason === 'confirming');
     });
   }
+  return whoIsHeld(gateway, payments);
+}
+
+function whoIsHeld(gateway: GatewayProcess, payments: readonly CellPayment[]): CellPayment[] {
   // Inside a transaction a nonce has no prefix.
   const isIn = (text: string, { key }: CellPayment) => text.includes(key.replace(/^0x/, ''));
   return payments.filter(payment => gateway.reached.some(text => isIn(text, payment)));
+}
+
+/** Its only facilitator is one that goes down. */
+const isAlone = ({ members, cells }: Deployment): boolean =>
+  members.length === 1 && cells.every(({ fault }) => fault === 'down-after-verify');
+
+/** When it has taken no connection for any payment, so that all of them are pending. */
+async function letComeBack({ stub }: CrashLane, { sql, payments }: Run): Promise<void> {
+  const isPending = async () => (await readPayments(sql)).filter(({ state }) => state === 'pending');
+  const deadlineMs = performance.now() + REACH_TIMEOUT_MS;
+  while ((await isPending()).length < payments.length && performance.now() < deadlineMs) await sleep(POLL_MS);
+  await stub.open();
 }
 
 /** Waits until each payment is at the point, or has been answered and so will not come there any more. */
@@ -212,12 +251,14 @@ async function untilAll(
 /** Lets nobody store a payment. */
 const LOCK_PAYMENTS = 'BEGIN; LOCK TABLE cell_0.payment IN SHARE MODE';
 
-/** The second death, of the process that works on what the first one has left. */
+/** The second death, of the process that works on what the first one has left. @returns who was at the point */
 async function killInReconciler(
   lane: CrashLane,
-  env: Record<string, string>,
   crashAt: string,
-): Promise<void> {
+  comesBack: CrashPoint['comesBack'],
+  { env, due, deployment }: Run,
+): Promise<CellPayment[]> {
+  if (comesBack === 'again' && isAlone(deployment)) await lane.stub.open();
   const gateway = await startGatewayProcess(env, {
     crashAt,
     hold: true,
@@ -225,11 +266,12 @@ async function killInReconciler(
     reconcileEveryMs: RECONCILE_EVERY_MS,
     aheadMs: lane.chains.aheadMs(),
   });
-  const deadlineMs = performance.now() + REACH_TIMEOUT_MS;
-  while (gateway.reached.length === 0 && performance.now() < deadlineMs) await sleep(POLL_MS);
-  const { length } = gateway.reached;
+  const reached = await untilAll(due, () => {
+    const there = whoIsHeld(gateway, due);
+    return Promise.resolve({ there, over: there });
+  });
   await gateway.kill();
-  if (length === 0) throw new Error(`the reconciler did not come to ${crashAt}`);
+  return reached;
 }
 
 /** Lets the chains decide about every payment, and compares them with the books. */
@@ -237,7 +279,7 @@ async function finish(
   lane: CrashLane,
   gateway: TestGateway,
   payments: readonly CellPayment[],
-): Promise<Omit<CrashResult, 'reached' | 'left'>> {
+): Promise<Omit<CrashResult, 'first' | 'reached' | 'left'>> {
   const { chains } = lane;
   const { sql } = gateway;
   const present = async (payment: CellPayment) => ({
