@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
 import { startFacilitator } from './facilitator.ts';
 import { type FacilitatorFault, NEVER_SENT, type StubCounts } from './facilitator-faults.ts';
 import type { FaultSchedule, FaultStep } from './fault-schedule.ts';
@@ -189,13 +190,20 @@ export async function startFaultWorld(): Promise<FaultWorld> {
       : about.stored.state === 'failed' && about.stored.saidSettled;
   }
 
-  /** The operator puts the facilitator back, and no replica remembers anything of it. */
+  /**
+   * The operator puts the facilitator back while no replica runs: none remembers anything of it, or is about to mark it once
+   * more for a payment that the other one has closed.
+   */
   async function startAnew(): Promise<void> {
-    await second.sql.query(
+    await second.stop();
+    const client = new Client({ connectionString: database.databaseUrl });
+    await client.connect();
+    await client.query(
       `UPDATE directory.facilitator SET distrusted_at = NULL, distrust_payment_id = NULL, distrust_reason = NULL
        WHERE distrusted_at IS NOT NULL`,
     );
-    await restartSecond();
+    await client.end();
+    second = await startSecond();
   }
 
   return {
