@@ -34,9 +34,9 @@ const RAILS: Record<Rail['name'], { start(): Promise<Rail>; payments: string }> 
 const USAGE = `npm run bench -- topup [--payments N] [--rounds 7] [--only evm]
 
 Full paid top-ups per second over ${CONNECTIONS} connections, from the request to the committed credit, on a chain that
-includes a transaction at once. A round has ${RAILS.evm.payments} payments on Base and ${RAILS.svm.payments} on Solana, which are signed before. The baseline is the official Express middleware
-with the official facilitator classes as published in its process, on the same chain in the same run; it credits
-nothing.`;
+includes a transaction at once. A round has ${RAILS.evm.payments} payments on Base and ${RAILS.svm.payments} on Solana,
+signed before. The baseline is the official Express middleware with the official facilitator classes as published in its
+process, on the same chain in the same run; it credits nothing.`;
 
 /** Prints rate, p50 and p99 against the baseline, servers in turn. Throws when any payment or book is wrong. */
 export async function run(args: string[]): Promise<void> {
